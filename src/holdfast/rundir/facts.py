@@ -1,0 +1,220 @@
+"""What the two logs of a run directory say: one frozen class a fact.
+
+The journal is written by the training process alone, the sync log by the syncer alone; each reads the other's.
+A fact is stored as a record ``{"fact": "<name>", ...fields}``. Readers ignore facts and fields that they do not know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from holdfast.rundir.records import Record
+
+# ---------------------------------------------------------------- the journal
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The first fact of a journal: which run this directory belongs to, and who writes it."""
+
+    fact: ClassVar[str] = "opened"
+    attempt: str
+    """Random; names this run directory to the vault."""
+    entity: str | None
+    """None: the entity of whoever syncs it."""
+    project: str
+    run_id: str
+    mode: str
+    """online or offline."""
+    base_url: str | None
+    """The server; None: the embedded vault of ``home``."""
+    home: str
+    started_at: float
+    host: str
+    pid: int
+    pid_started: float
+    """Start time of the process as the system tells it; with the pid it names the process for ever."""
+    resume: str | None = None
+    name: str | None = None
+    notes: str | None = None
+    tags: list[str] | None = None
+    group: str | None = None
+    job_type: str | None = None
+    program: str | None = None
+    quiet_s: float = 1.0
+    live_interval_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """One file of a `Saved` fact."""
+
+    name: str
+    path: str
+    """Absolute path of the source, symbolic links of our own making resolved."""
+    size: int
+    mtime_ns: int
+    ino: int
+    pin: str | None = None
+    """File in ``pins/`` that keeps the bytes of this call alive."""
+    pin_is_copy: bool = False
+    """The pin shares nothing with the source (copy or reflink), so rewriting the source cannot change it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A `save` call that returned."""
+
+    fact: ClassVar[str] = "saved"
+    save_id: str
+    policy: str
+    files: list[SavedFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A pattern of names within ``run.dir``: what matches it, now or later, is live (or as ``policy`` says)."""
+
+    fact: ClassVar[str] = "watched"
+    pattern: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A file that `restore` put into ``run.dir``: while its content is this, it is not a file of this run."""
+
+    fact: ClassVar[str] = "restored"
+    name: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run ended by itself."""
+
+    fact: ClassVar[str] = "finished"
+    exit_code: int
+    at: float
+
+
+# ---------------------------------------------------------------- the sync log
+
+
+@dataclass(frozen=True, slots=True)
+class SyncerStarted:
+    fact: ClassVar[str] = "syncer_started"
+    host: str
+    pid: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The run is on the vault."""
+
+    fact: ClassVar[str] = "registered"
+    entity: str
+    project: str
+    run_id: str
+    name: str
+    base_url: str | None
+    resumed: bool
+    """Another attempt had made the run."""
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The vault will not take this run (``resume`` forbids it, no right): nothing more is tried."""
+
+    fact: ClassVar[str] = "refused"
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A version is durable on the vault, and it fulfils the named saves."""
+
+    fact: ClassVar[str] = "stored"
+    name: str
+    version: int
+    digest: str
+    size: int
+    mtime_ns: int
+    """Of the file as it was read."""
+    ino: int
+    fidelity: str
+    created: bool
+    """False: the vault had this content as the newest version already."""
+    saves: list[str] = field(default_factory=list)
+    """``save_id`` of each `Saved` fact that this fulfils for this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """A file could not be stored; ``retrying`` tells whether the syncer still tries."""
+
+    fact: ClassVar[str] = "not_stored"
+    name: str
+    code: str
+    message: str
+    retrying: bool
+    saves: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The syncer has done all that it can: the run is over and ``missing`` maps what is not stored to why."""
+
+    fact: ClassVar[str] = "ended"
+    state: str
+    exit_code: int | None
+    stored: int
+    missing: dict[str, str]
+    at: float
+
+
+JournalFact = Opened | Saved | Watched | Restored | Finished
+SyncFact = SyncerStarted | Registered | Refused | Stored | NotStored | Ended
+Fact = JournalFact | SyncFact
+
+_CLASSES: dict[str, type[Fact]] = {
+    cls.fact: cls
+    for cls in (
+        *(Opened, Saved, Watched, Restored, Finished),
+        *(SyncerStarted, Registered, Refused, Stored, NotStored, Ended),
+    )
+}
+
+
+def to_record(fact: Fact) -> Record:
+    """Return the record of a fact."""
+    return {"fact": fact.fact, **dataclasses.asdict(fact)}
+
+
+def from_records(records: Iterable[Record]) -> Iterator[Fact]:
+    """Yield the facts of records, leaving out what this version does not know or cannot build."""
+    for record in records:
+        cls = _CLASSES.get(record.get("fact", ""))
+        if cls is None:
+            continue
+        known = {item.name: record[item.name] for item in dataclasses.fields(cls) if item.name in record}
+        if cls is Saved:
+            names = {item.name for item in dataclasses.fields(SavedFile)}
+            known["files"] = [
+                SavedFile(**{key: value for key, value in item.items() if key in names})
+                for item in known.get("files", [])
+            ]
+        try:
+            yield cls(**known)
+        except TypeError:
+            continue  # a field that every version has is missing: written by something else
