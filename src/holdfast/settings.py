@@ -129,9 +129,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **arguments: Any) ->
             except (KeyError, ValueError):
                 log.warning("%s: %s = %s is not a setting; it is ignored.", where, name, text)
     for name, item in fields.items():
-        text = env.get(f"HOLDFAST_{name.upper()}")
-        if text is not None and text != "":
-            values[name] = _parsed(name, text, item.metadata["parse"], f"HOLDFAST_{name.upper()}")
+        variable = f"HOLDFAST_{name.upper()}"
+        if env.get(variable):
+            values[name] = _parsed(name, env[variable], item.metadata["parse"], variable)
     for name, value in arguments.items():
         if name not in fields:
             raise SettingsError(f"There is no setting {name!r}.")

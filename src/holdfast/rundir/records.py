@@ -1,6 +1,6 @@
-"""Append-only logs of checked lines: the form of `journal.jsonl` and `sync.jsonl`.
+r"""Append-only logs of checked lines: the form of `journal.jsonl` and `sync.jsonl`.
 
-**How it works.** A line is ``<CRC-32 of the JSON, 8 hex digits> <JSON object>\\n``. A record counts when its line
+**How it works.** A line is ``<CRC-32 of the JSON, 8 hex digits> <JSON object>\n``. A record counts when its line
 is whole and its checksum fits. A line that a crash cut short is closed by the next writer with a newline, so it costs
 itself and nothing else.
 
