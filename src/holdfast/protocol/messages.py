@@ -287,6 +287,8 @@ class Manifest(Message):
     """The chunks of one version, in order."""
 
     info: FileInfo
+    domain_key: Digest
+    """Keys the ids of the chunks; whoever reads needs it to verify them."""
     refs: bytes
     """`content.manifests.ChunkRef` records with every segment expanded."""
 
@@ -304,6 +306,8 @@ class ChunkMap(Message):
 
     files: list[FileInfo]
     """The versions asked for (all of them, on every page)."""
+    domain_key: Digest
+    """Keys the ids of the chunks; whoever reads needs it to verify them."""
     packs: list[str]
     chunks: bytes
     """`content.manifests.ChunkPlace` records; their ``pack`` is an index into ``packs``."""
