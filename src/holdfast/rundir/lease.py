@@ -207,8 +207,8 @@ def _may_be_taken(path: Path, me: Holder, stale_s: float, sleep: Callable[[float
     start = time.monotonic()
     while time.monotonic() - start < stale_s:
         sleep(min(0.5, stale_s / 10))
-        if _read(path) != first:
-            now = _read(path)
+        now = _read(path)
+        if now != first or not path.exists():
             return now is not None and now.released
     return True
 

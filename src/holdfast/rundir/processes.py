@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 START_TOLERANCE_S = 2.0
@@ -16,13 +15,9 @@ def process_start(pid: int) -> float | None:
 
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return float(process.create_time())
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.NoSuchProcess:
         return None
-    except psutil.AccessDenied:
-        return float(process.create_time())
 
 
 def process_is_alive(pid: int, started: float) -> bool:
@@ -38,9 +33,9 @@ def host_name() -> str:
 
 def boot_name() -> str:
     """Return what tells one life of a machine, and one pid namespace on it, from another."""
-    if sys.platform == "linux":
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    import psutil
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    if not boot.exists():  # not Linux
+        import psutil
 
-    return str(round(psutil.boot_time() / 60))
+        return str(round(psutil.boot_time() / 60))
+    return f"{boot.read_text(encoding='ascii').strip()}/{Path('/proc/self/ns/pid').readlink()}"
