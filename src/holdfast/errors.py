@@ -4,6 +4,7 @@
     ├── UsageError                  a call that cannot be meant (also ValueError)
     │   ├── InvalidNameError        a name of a file, run, project or entity
     │   ├── CloudUrlError           save("gs://...")
+    │   ├── TooLargeError           a request beyond what the vault takes at once
     │   └── SettingsError           a setting with a value that it cannot have
     ├── NotInitializedError         save() or log() without a run
     ├── NotFoundError               (also LookupError)
@@ -18,6 +19,7 @@
     │   ├── IdempotencyError        the same key with another request
     │   ├── TargetExistsError       restore() would overwrite other content (also FileExistsError)
     │   └── DirectoryBusyError      another syncer holds the run directory
+    ├── LocalFileError              the local disk refused: full, no permission, read-only (also OSError)
     ├── IntegrityError              bytes that are not what they should be
     │   ├── CorruptContentError     a stored chunk, pack or manifest is damaged
     │   └── MalformedContentError   a decoder was fed bytes that are not its format
@@ -99,6 +101,13 @@ class CloudUrlError(UsageError):
 
     code = "cloud_url"
     hint = "Copy the object to a local file and save that file."
+
+
+class TooLargeError(UsageError):
+    """A request is larger than what the vault takes at once."""
+
+    code = "too_large"
+    http_status = 413
 
 
 class SettingsError(UsageError):
@@ -196,6 +205,13 @@ class DirectoryBusyError(ConflictError):
     """Another living syncer holds the run directory."""
 
     code = "directory_busy"
+
+
+class LocalFileError(HoldfastError, OSError):
+    """The local disk refused: it is full, read-only, or the user may not."""
+
+    code = "local_file"
+    exit_code = 10
 
 
 class IntegrityError(HoldfastError):
