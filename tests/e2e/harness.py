@@ -196,6 +196,10 @@ class Machine:
 
     # -- what the vault holds
 
+    def vault_key(self, url: str) -> str:
+        """Return the API key that the server wrote for this machine's user."""
+        return str(json.loads((self.base / "home" / "credentials").read_text())[url]["api_key"])
+
     def vault(self) -> Vault:
         return connect.open_vault(load_settings(self.env))
 
