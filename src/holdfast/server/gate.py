@@ -1,0 +1,144 @@
+"""The gate that every request passes: who asks, how long he may dawdle, and the line in the log.
+
+**How it works.** A pure ASGI middleware. It gives the request an id, refuses callers without a valid key on every
+path that is not declared open, so that a new route is closed unless somebody opens it, and bounds the time that a
+client may keep the server waiting, by a sum of seconds that grows with the bytes that moved. Whatever fails behind it
+is answered here, or, if the answer has begun, the connection is cut, so that the client sees that it is not whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from holdfast.errors import HoldfastError, UnauthorizedError, VaultUnavailableError
+from holdfast.protocol.messages import Identity
+from holdfast.server.connection import ABORT
+from holdfast.server.errors import error_response
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("holdfast.server.access")
+
+OPEN_PATHS = frozenset({"/healthz", "/openapi.json"})
+STALL_S = 60.0
+SLOWEST_BYTES_PER_S = 8 << 10
+
+Identify = Callable[[str], Identity | None]
+"""Returns whose key this is, or None."""
+
+
+class Gate:
+    """Wraps the app.
+
+    Args:
+        app: What to ask behind the gate.
+        identify: Knows the API keys; called in a worker thread.
+        stall_s: How long a client may keep the server waiting in one request, besides a second for each 8 KiB.
+    """
+
+    def __init__(self, app: ASGIApp, *, identify: Identify, stall_s: float = STALL_S) -> None:
+        self._app = app
+        self._identify = identify
+        self._stall_s = stall_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(receive, send, self._stall_s)
+        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        try:
+            if scope["path"] not in OPEN_PATHS:
+                scope["state"]["identity"] = await self._caller(scope)
+            await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            pass
+        except Exception as exc:  # noqa: BLE001 - the edge of a request
+            await _answer_failure(exc, scope, exchange)
+        finally:
+            _log_access(scope, exchange)
+
+    async def _caller(self, scope: Scope) -> Identity:
+        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise UnauthorizedError("The request has no API key.")
+        identity = await run_sync(self._identify, key.strip())
+        if identity is None:
+            raise UnauthorizedError("The API key is not valid.")
+        return identity
+
+
+class _Exchange:
+    """One request and its answer: counts bytes, and the time that the client lets the server wait."""
+
+    def __init__(self, receive: Receive, send: Send, stall_s: float) -> None:
+        self.request_id = secrets.token_hex(8)
+        self.status = 0
+        self.complete = False
+        self.sent_bytes = 0
+        self.started_at = time.monotonic()
+        self._receive = receive
+        self._send = send
+        self._patience_s = stall_s
+        self._body_ended = False
+
+    async def receive(self) -> Message:
+        if self._body_ended:
+            return await self._receive()
+        message = await self._bounded(self._receive)
+        if message["type"] == "http.request":
+            self._patience_s += len(message.get("body", b"")) / SLOWEST_BYTES_PER_S
+            self._body_ended = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+        elif message["type"] == "http.response.body":
+            size = len(message.get("body", b""))
+            self.sent_bytes += size
+            self._patience_s += size / SLOWEST_BYTES_PER_S
+            self.complete = not message.get("more_body", False)
+        await self._bounded(lambda: self._send(message))
+
+    async def _bounded(self, wait: Callable[[], object]) -> Message:
+        began_at = time.monotonic()
+        try:
+            async with asyncio.timeout(max(self._patience_s, 0)):
+                return await wait()  # type: ignore[misc,no-any-return]  # both kinds of call are awaitable
+        except TimeoutError:
+            raise VaultUnavailableError("The client kept the server waiting for too long.") from None
+        finally:
+            self._patience_s -= time.monotonic() - began_at
+
+
+async def _answer_failure(exc: Exception, scope: Scope, exchange: _Exchange) -> None:
+    if exchange.status:
+        log.warning("Request %s is cut: %s", exchange.request_id, exc.__cause__ or exc)
+        scope["extensions"][ABORT]["now"]()
+        return
+    if not isinstance(exc, HoldfastError):
+        log.error("Request %s failed", exchange.request_id, exc_info=exc)
+    await error_response(exc, exchange.request_id)(scope, exchange.receive, exchange.send)
+
+
+def _log_access(scope: Scope, exchange: _Exchange) -> None:
+    access_log.info(
+        "%s %s %s %d B %.0f ms %s%s",
+        scope["method"],
+        scope["raw_path"].decode("ascii", "replace"),
+        exchange.status or "-",
+        exchange.sent_bytes,
+        (time.monotonic() - exchange.started_at) * 1000,
+        exchange.request_id,
+        "" if exchange.complete else " cut",
+    )

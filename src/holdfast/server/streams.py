@@ -1,0 +1,100 @@
+"""Answers that are streams of bytes: read by worker threads, one block ahead of the network, never whole in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+
+from anyio.to_thread import run_sync
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from holdfast.server.slots import Slots
+
+BLOCK_BYTES = 1 << 20
+
+
+class StreamAnswer(Response):
+    """Sends ``size_bytes`` that an iterator yields.
+
+    Nothing is sent before the first block is there, so that what fails by then is answered as an error. What fails
+    later cuts the connection: the client has the size and sees that it is not whole.
+
+    Args:
+        pieces: Blocking; used by one worker thread at a time and closed at the end.
+        size_bytes: How many bytes it yields in all.
+        slots: Bounds how many of these run at once.
+        status: The HTTP status.
+        headers: Further headers.
+        media_type: Of the bytes.
+    """
+
+    def __init__(
+        self,
+        pieces: Iterator[bytes | memoryview],
+        size_bytes: int,
+        slots: Slots,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "application/octet-stream",
+    ) -> None:
+        self._pieces = pieces
+        self._blocks = _blocks(pieces)
+        self._slots = slots
+        self.status_code = status
+        self.media_type = media_type
+        self.background = None
+        self.init_headers({**(headers or {}), "content-length": str(size_bytes)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        await self._slots.take()
+        try:
+            await self._send_blocks(receive, send)
+        finally:
+            self._slots.give_back()
+            await run_in_threadpool(_close, self._pieces)
+
+    async def _send_blocks(self, receive: Receive, send: Send) -> None:
+        block = await self._next()
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            while block and not gone.done():
+                ahead = asyncio.create_task(self._next())
+                try:
+                    await send({"type": "http.response.body", "body": block, "more_body": True})
+                finally:
+                    block = await ahead
+        finally:
+            gone.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _next(self) -> bytes | memoryview:
+        return await run_sync(next, self._blocks, b"", limiter=self._slots.workers)
+
+
+def _blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Join small pieces, so that a thousand of them are not a thousand trips between threads."""
+    held: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= BLOCK_BYTES:
+            yield held[0] if len(held) == 1 else b"".join(held)
+            held, size = [], 0
+    if size:
+        yield b"".join(held)
+
+
+def _close(pieces: Iterator[bytes | memoryview]) -> None:
+    close = getattr(pieces, "close", None)
+    if close is not None:
+        close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
