@@ -86,8 +86,18 @@ class Vault(Protocol):
 
     # -- writing
 
-    def begin(self, run: RunPath) -> Upload:
-        """Begin an upload to a run. Raises `RunNotFoundError`, or `VaultFullError` when uploads are refused."""
+    def begin(self, run: RunPath, *, attempt: str | None = None) -> Upload:
+        """Begin an upload to a run.
+
+        Args:
+            run: The run.
+            attempt: The attempt (`RunSpec.attempt`) that the files come from; None: the newest. Versions from an
+                attempt older than the one that last wrote a file get their numbers, but the newest stays the newest.
+
+        Raises:
+            RunNotFoundError: There is no such run, or this attempt did not open it.
+            VaultFullError: Uploads are refused because the disk is (nearly) full.
+        """
 
     def have(self, upload_id: str, ids: bytes) -> bytes:
         """Tell which chunks (or segments) the vault holds, and pin those for this upload.

@@ -1,0 +1,99 @@
+"""Blobs: immutable objects by name, durable once written. Packs live here.
+
+A name is one or more parts of ``[0-9a-z-]`` joined by ``/``. Whoever writes chooses names that were never used, so
+that no writer meets another and a late delete hits nothing else.
+
+**What every implementation promises**
+
+- A blob appears whole, under its name, when `BlobWriter.commit` returns, and is then durable; or not at all.
+- All methods may be called from several threads; one writer is used by one thread at a time.
+- `read` of an absent blob raises `NotFoundError`; a store that cannot answer raises `VaultUnavailableError`; a full
+  one raises `VaultFullError` from `create`, `write` or `commit`, and nothing is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from holdfast.content.hashing import Bytes
+from holdfast.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A blob in a listing."""
+
+    name: str
+    size_bytes: int
+    modified_at: float
+
+
+class BlobWriter(Protocol):
+    """Writes one blob. Call `commit` or `abort` in the end; `abort` after either does nothing."""
+
+    def write(self, pieces: Sequence[Bytes]) -> None:
+        """Append bytes; they must not change until `commit` or `abort`."""
+
+    def commit(self) -> None:
+        """Make the blob durable under its name."""
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+
+
+class Blobs(Protocol):
+    """A store of blobs. See the module for its promises."""
+
+    read_bytes: int
+    """How much to ask for in one `read` where a choice is given."""
+
+    def create(self, name: str) -> BlobWriter:
+        """Begin a blob."""
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Return the bytes from ``offset``, fewer than ``length`` only where the blob ends."""
+
+    def size(self, name: str) -> int | None:
+        """Return the size of a blob, or None if it is absent."""
+
+    def delete(self, name: str) -> None:
+        """Remove a blob; an absent one is fine."""
+
+    def list(self, prefix: str = "") -> Iterator[BlobInfo]:
+        """Yield the blobs whose names start with a prefix, in any order."""
+
+    def close(self) -> None:
+        """Release what is held."""
+
+
+def open_blobs(url: str, options: Mapping[str, str] | None = None) -> Blobs:
+    """Open a store by its URL, making a local folder if it is absent.
+
+    Args:
+        url: ``file:///folder``, ``memory:``, or ``s3://bucket/prefix``, ``gs://...``, ``az://...``.
+        options: For the latter, options of obstore, for example ``endpoint``, ``region``, ``access_key_id``.
+
+    Raises:
+        SettingsError: The URL is none of these, or needs an extra that is not installed.
+    """
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "file":
+            from holdfast.vault.blobs.local import LocalBlobs
+
+            return LocalBlobs(Path(unquote(parts.path)))
+        case "memory":
+            from holdfast.vault.blobs.memory import MemoryBlobs
+
+            return MemoryBlobs()
+        case "s3" | "gs" | "az":
+            from holdfast.vault.blobs.objects import ObjectBlobs
+
+            return ObjectBlobs(url, options or {})
+    raise SettingsError(
+        f"Blobs cannot live at {url!r}.", hint="Use file:///folder, s3://bucket/prefix, gs:// or az://."
+    )

@@ -1,0 +1,287 @@
+"""Files and their versions in the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, Select, bindparam, exists, select, update
+
+from holdfast.vault.catalog.content import BATCH, insert_ignoring
+from holdfast.vault.catalog.schema import (
+    file,
+    pack,
+    segment_pack,
+    version,
+    version_pack,
+    version_segment,
+)
+
+VersionRow = Row[Any]
+"""The columns of `version` with the file's ``name``, without the manifest unless asked for."""
+
+_T = TypeVar("_T")
+_INFO = (
+    file.c.name,
+    version.c.file_id,
+    version.c.number,
+    version.c.size_bytes,
+    version.c.digest,
+    version.c.chunks,
+    version.c.mode,
+    version.c.mtime_ns,
+    version.c.created_at,
+    version.c.fidelity,
+    version.c.policy,
+    version.c.splitter,
+)
+
+
+@dataclass(slots=True)
+class FileState:
+    """A file while a commit works on it: its newest number, and what its head is."""
+
+    id: int
+    last_version: int
+    head: int | None
+    attempt: int = 0
+    digest: bytes = b""
+    size_bytes: int = 0
+
+
+def _batches(values: Sequence[_T]) -> Iterable[Sequence[_T]]:
+    return (values[at : at + BATCH] for at in range(0, len(values), BATCH))
+
+
+# ---------------------------------------------------------------- writing
+
+
+def lock_files(connection: Connection, run_pk: int, names: Collection[str]) -> dict[str, FileState]:
+    """Return the files of these names, made where missing; other commits to them wait."""
+    ordered = sorted(names)
+    found = _locked(connection, run_pk, ordered)
+    missing = [name for name in ordered if name not in found]
+    if missing:
+        rows = [{"run_id": run_pk, "name": name} for name in missing]
+        connection.execute(insert_ignoring(connection)(file).on_conflict_do_nothing(), rows)
+        found.update(_locked(connection, run_pk, missing))
+    _read_heads(connection, list(found.values()))
+    return found
+
+
+def _locked(connection: Connection, run_pk: int, names: Sequence[str]) -> dict[str, FileState]:
+    found = {}
+    for batch in _batches(names):
+        rows = connection.execute(
+            select(file.c.name, file.c.id, file.c.last_version, file.c.head)
+            .where(file.c.run_id == run_pk, file.c.name.in_(batch))
+            .order_by(file.c.name)
+            .with_for_update()
+        )
+        found.update({row.name: FileState(row.id, row.last_version, row.head) for row in rows})
+    return found
+
+
+def _read_heads(connection: Connection, states: Sequence[FileState]) -> None:
+    by_id = {state.id: state for state in states if state.head is not None}
+    for batch in _batches(list(by_id)):
+        rows = connection.execute(
+            select(version.c.file_id, version.c.attempt, version.c.digest, version.c.size_bytes)
+            .join(file, (file.c.id == version.c.file_id) & (file.c.head == version.c.number))
+            .where(file.c.id.in_(batch))
+        )
+        for row in rows:
+            state = by_id[row.file_id]
+            state.attempt, state.digest, state.size_bytes = row.attempt, bytes(row.digest), row.size_bytes
+
+
+def newest_of_attempts(connection: Connection, file_id: int, up_to: int) -> VersionRow | None:
+    """Return the newest version of a file that an attempt up to this one wrote."""
+    return connection.execute(
+        select(version.c.number, version.c.digest, version.c.size_bytes)
+        .where(version.c.file_id == file_id, version.c.attempt <= up_to, version.c.deleted_at.is_(None))
+        .order_by(version.c.number.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def insert_versions(
+    connection: Connection,
+    versions: Sequence[dict[str, Any]],
+    packs: Sequence[dict[str, int]],
+    segments: Sequence[dict[str, int]],
+) -> None:
+    """Insert versions and what they refer to."""
+    for table, rows in ((version, versions), (version_pack, packs), (version_segment, segments)):
+        if rows:
+            connection.execute(table.insert(), rows)
+
+
+def move_heads(connection: Connection, states: Sequence[FileState]) -> None:
+    """Store the newest number and the head of files."""
+    if states:
+        connection.execute(
+            update(file)
+            .where(file.c.id == bindparam("file_pk"))
+            .values(last_version=bindparam("newest"), head=bindparam("at")),
+            [{"file_pk": state.id, "newest": state.last_version, "at": state.head} for state in states],
+        )
+
+
+def bury_files(connection: Connection, run_pk: int, names: Collection[str], now: float) -> list[str]:
+    """Take files that are there off the list, with all their versions; return their names."""
+    gone: dict[int, str] = {}
+    for batch in _batches(sorted(names)):
+        rows = connection.execute(
+            select(file.c.id, file.c.name)
+            .where(file.c.run_id == run_pk, file.c.name.in_(batch), file.c.head.is_not(None))
+            .order_by(file.c.name)
+            .with_for_update()
+        )
+        gone.update({row.id: row.name for row in rows})
+    for ids in _batches(list(gone)):
+        connection.execute(update(file).where(file.c.id.in_(ids)).values(head=None))
+        connection.execute(
+            update(version)
+            .where(version.c.file_id.in_(ids), version.c.deleted_at.is_(None))
+            .values(deleted_at=now)
+        )
+    return list(gone.values())
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _heads(run_pk: int, *extra: Any) -> Select[Any]:
+    return (
+        select(*_INFO, *extra)
+        .join(file, (file.c.id == version.c.file_id) & (file.c.head == version.c.number))
+        .where(file.c.run_id == run_pk)
+    )
+
+
+def _versions(run_pk: int, *extra: Any) -> Select[Any]:
+    return (
+        select(*_INFO, *extra)
+        .join(file, file.c.id == version.c.file_id)
+        .where(file.c.run_id == run_pk, file.c.head.is_not(None), version.c.deleted_at.is_(None))
+    )
+
+
+def list_heads(
+    connection: Connection, run_pk: int, *, prefix: str, after: str | None, limit: int
+) -> Sequence[VersionRow]:
+    """Return files by name whose names start with the prefix and come after a name."""
+    query = _heads(run_pk)
+    if prefix:
+        query = query.where(file.c.name >= prefix)
+        end = _after_prefix(prefix)
+        if end is not None:
+            query = query.where(file.c.name < end)
+    if after is not None:
+        query = query.where(file.c.name > after)
+    return connection.execute(query.order_by(file.c.name).limit(limit)).all()
+
+
+def _after_prefix(prefix: str) -> str | None:
+    """Return the first name that is after all names with this prefix, in code point order, if there is one."""
+    last = ord(prefix[-1]) + 1
+    if 0xD800 <= last <= 0xDFFF:
+        last = 0xE000
+    return prefix[:-1] + chr(last) if last <= 0x10FFFF else None
+
+
+def find_heads(
+    connection: Connection, run_pk: int, names: Collection[str], *, with_manifest: bool = False
+) -> dict[str, VersionRow]:
+    """Return the newest versions of files by name; absent ones are left out."""
+    extra = (version.c.manifest,) if with_manifest else ()
+    found = {}
+    for batch in _batches(sorted(names)):
+        rows = connection.execute(_heads(run_pk, *extra).where(file.c.name.in_(batch)))
+        found.update({row.name: row for row in rows})
+    return found
+
+
+def find_version(
+    connection: Connection, run_pk: int, name: str, number: int, *, with_manifest: bool = False
+) -> VersionRow | None:
+    """Return one version of a file, or None."""
+    extra = (version.c.manifest,) if with_manifest else ()
+    return connection.execute(
+        _versions(run_pk, *extra).where(file.c.name == name, version.c.number == number)
+    ).one_or_none()
+
+
+def versions_of(connection: Connection, run_pk: int, name: str) -> Sequence[VersionRow]:
+    """Return all versions of a file, newest first."""
+    return connection.execute(
+        _versions(run_pk).where(file.c.name == name).order_by(version.c.number.desc())
+    ).all()
+
+
+def find_contents(connection: Connection, domain_id: int, digests: Collection[bytes]) -> Sequence[VersionRow]:
+    """Return digest, size, chunks and manifest of versions anywhere in the domain with these digests."""
+    found: list[VersionRow] = []
+    for batch in _batches(sorted(digests)):
+        found += connection.execute(
+            select(version.c.digest, version.c.size_bytes, version.c.manifest)
+            .where(
+                version.c.domain_id == domain_id,
+                version.c.digest.in_(batch),
+                version.c.deleted_at.is_(None),
+            )
+            .order_by(version.c.file_id, version.c.number)
+        )
+    return found
+
+
+def _refers(run_pk: int) -> Any:
+    """A condition on `pack`: some readable version of the run refers to it."""
+    readable = (file.c.run_id == run_pk) & (file.c.id == version.c.file_id) & version.c.deleted_at.is_(None)
+    loose = exists().where(
+        version_pack.c.pack_id == pack.c.id,
+        version_pack.c.file_id == version.c.file_id,
+        version_pack.c.number == version.c.number,
+        readable,
+    )
+    folded = exists().where(
+        segment_pack.c.pack_id == pack.c.id,
+        segment_pack.c.segment_id == version_segment.c.segment_id,
+        version_segment.c.file_id == version.c.file_id,
+        version_segment.c.number == version.c.number,
+        readable,
+    )
+    return loose | folded
+
+
+def readable_packs(
+    connection: Connection, run_pk: int, domain_id: int, names: Collection[str]
+) -> dict[str, tuple[int, str]]:
+    """Return row id and blob, by name, of those packs that a readable version of the run refers to."""
+    found = {}
+    for batch in _batches(sorted(names)):
+        rows = connection.execute(
+            select(pack.c.name, pack.c.id, pack.c.blob).where(
+                pack.c.domain_id == domain_id, pack.c.name.in_(batch), _refers(run_pk)
+            )
+        )
+        found.update({row.name: (row.id, row.blob) for row in rows})
+    return found
+
+
+def versions_in_pack(connection: Connection, run_pk: int, pack_id: int) -> Sequence[VersionRow]:
+    """Return the readable versions of a run, with manifests, that refer to a pack."""
+    loose = exists().where(
+        version_pack.c.pack_id == pack_id,
+        version_pack.c.file_id == version.c.file_id,
+        version_pack.c.number == version.c.number,
+    )
+    folded = exists().where(
+        segment_pack.c.pack_id == pack_id,
+        segment_pack.c.segment_id == version_segment.c.segment_id,
+        version_segment.c.file_id == version.c.file_id,
+        version_segment.c.number == version.c.number,
+    )
+    return connection.execute(_versions(run_pk, version.c.manifest).where(loose | folded)).all()
