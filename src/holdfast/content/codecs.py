@@ -39,13 +39,13 @@ class Codec(IntEnum):
 _CODEC_OF_WORD = {1: Codec.ZSTD, 2: Codec.GROUP2, 4: Codec.GROUP4, 8: Codec.GROUP8}
 _WORD_OF_CODEC = {int(codec): word for word, codec in _CODEC_OF_WORD.items()}
 # A frame may not ask for a window larger than any chunk.
-_DECODER_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_CHUNK_BYTES.bit_length() - 1}
+_DECODER_OPTIONS: dict[int, int] = {
+    zstd.DecompressionParameter.window_log_max: MAX_CHUNK_BYTES.bit_length() - 1
+}
 
 
 def encode(data: Bytes, word: int = 1) -> tuple[Codec, Bytes]:
     """Return the codec that pays for these bytes, and the bytes to store.
-
-    Pure: the same bytes and word always give the same result.
 
     Args:
         data: The raw bytes of a chunk.
@@ -55,20 +55,25 @@ def encode(data: Bytes, word: int = 1) -> tuple[Codec, Bytes]:
         ``Codec.RAW`` and the very object given, unless two samples promise to shrink below nine tenths and the
         result is smaller than the raw bytes.
     """
-    if sampled_ratio(data, word) >= _WORTH:
+    if _sampled_ratio(data, word) >= _WORTH:
         return Codec.RAW, data
-    stored = zstd.compress(_group(data, word), _LEVEL)
+    stored = _compress(data, word)
     if len(stored) >= len(data):
         return Codec.RAW, data
     return _CODEC_OF_WORD[word], stored
 
 
-def sampled_ratio(data: Bytes, word: int) -> float:
+def best_word(sample: Bytes) -> int:
+    """Guess the size of the numbers in a sample of unknown type: 1, 2, 4 or 8, whichever compresses best."""
+    return min(_CODEC_OF_WORD, key=lambda word: _sampled_ratio(sample, word))
+
+
+def _sampled_ratio(data: Bytes, word: int) -> float:
     """Estimate stored by raw size of these bytes under a word size, from at most two samples of 8 KiB."""
     if len(data) < _SMALLEST_WORTH_ENCODING:
         return 1.0
     sample = _sample(data, word)
-    return len(zstd.compress(_group(sample, word), _LEVEL)) / len(sample)
+    return len(_compress(sample, word)) / len(sample)
 
 
 def decode(codec: int, stored: Bytes, raw_len: int) -> bytes:
@@ -113,12 +118,21 @@ def _sample(data: Bytes, word: int) -> Bytes:
     return bytes(view[:_SAMPLE_BYTES]) + bytes(view[second : second + _SAMPLE_BYTES])
 
 
-def _group(data: Bytes, word: int) -> Bytes:
+def _compress(data: Bytes, word: int) -> bytes:
+    """Group and compress into one frame, whose blocks end where a group does: each has its own statistics."""
+    compressor = zstd.ZstdCompressor(level=_LEVEL)
+    compressor.set_pledged_input_size(len(data))
+    *groups, last = _groups(data, word)
+    parts = [compressor.compress(group, zstd.ZstdCompressor.FLUSH_BLOCK) for group in groups]
+    return b"".join([*parts, compressor.compress(last, zstd.ZstdCompressor.FLUSH_FRAME)])
+
+
+def _groups(data: Bytes, word: int) -> list[Bytes]:
     if word == 1:
-        return data
+        return [data]
     # Strided slices of bytes run at more than 1 GB/s; those of a memoryview do not.
     data = bytes(data)
-    return b"".join([data[start::word] for start in range(word)])
+    return [data[start::word] for start in range(word)]
 
 
 def _ungroup(data: bytes, word: int) -> bytes:

@@ -6,7 +6,7 @@ tells nothing to whoever lacks the key. Updates of more than a few KiB run witho
 
 from __future__ import annotations
 
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from blake3 import blake3
 
@@ -28,8 +28,8 @@ def content_digest(data: Bytes) -> bytes:
 class ContentHasher:
     """Compute `content_digest` of bytes that come in pieces."""
 
-    def __init__(self) -> None:
-        self._hash = blake3()
+    def __init__(self, seen: blake3 | None = None) -> None:
+        self._hash = blake3() if seen is None else seen
 
     def update(self, data: Bytes) -> None:
         """Append bytes."""
@@ -39,11 +39,9 @@ class ContentHasher:
         """Return the digest of the bytes so far; more may follow."""
         return self._hash.digest()
 
-    def copy(self) -> Self:
+    def copy(self) -> ContentHasher:
         """Return an independent hasher that has seen the same bytes."""
-        twin = type(self)()
-        twin._hash = self._hash.copy()
-        return twin
+        return ContentHasher(self._hash.copy())
 
 
 class ChunkHasher:

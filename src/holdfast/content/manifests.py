@@ -135,7 +135,9 @@ def decode_manifest(data: Bytes) -> list[Record]:
 def _check_records(records: Sequence[Record]) -> None:
     chunks = [record for record in records if isinstance(record, ChunkRef)]
     if len(chunks) > MAX_CHUNK_RECORDS:
-        raise MalformedContentError(f"A manifest has {len(chunks)} chunk records; {MAX_CHUNK_RECORDS} are allowed.")
+        raise MalformedContentError(
+            f"A manifest has {len(chunks)} chunk records; {MAX_CHUNK_RECORDS} are allowed."
+        )
     _check_lengths(chunks)
     for record in records:
         if isinstance(record, SegmentRef) and not (
@@ -172,9 +174,7 @@ class ManifestBuilder:
             become one of 1,024; unknown ones stay as they are.
     """
 
-    def __init__(
-        self, domain_key: bytes, *, known: Mapping[bytes, Sequence[ChunkRef]] | None = None
-    ) -> None:
+    def __init__(self, domain_key: bytes, *, known: Mapping[bytes, Sequence[ChunkRef]] | None = None) -> None:
         self._key = domain_key
         self._known = known or {}
         self._segments: list[SegmentRef] = []

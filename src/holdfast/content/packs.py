@@ -139,16 +139,12 @@ def _pack_table(entries: Sequence[FrameEntry]) -> bytes:
 
 
 def _pack_entry(entry: FrameEntry) -> bytes:
-    return _ENTRY.pack(
-        entry.id, entry.offset, entry.stored_len, entry.raw_len, entry.codec, entry.kind, 0
-    )
+    return _ENTRY.pack(entry.id, entry.offset, entry.stored_len, entry.raw_len, entry.codec, entry.kind, 0)
 
 
 def _pack_header(entry: FrameEntry, stored: Bytes) -> bytes:
     check = _NO_CHECK if entry.codec is Codec.RAW else _check_of(stored)
-    head = _HEADER.pack(
-        _FRAME_MAGIC, entry.codec, entry.kind, 0, entry.raw_len, len(stored), entry.id, check
-    )
+    head = _HEADER.pack(_FRAME_MAGIC, entry.codec, entry.kind, 0, entry.raw_len, len(stored), entry.id, check)
     return head + _CRC.pack(zlib.crc32(head))
 
 
@@ -159,7 +155,8 @@ def _check_of(stored: Bytes) -> bytes:
 def _parse_header(header: Bytes, offset: int) -> tuple[FrameEntry, bytes]:
     """Return the entry and the check field of a header of `HEADER_BYTES`."""
     magic, codec, kind, zero, raw_len, stored_len, id_, check = _HEADER.unpack_from(header)
-    if magic != _FRAME_MAGIC or _CRC.unpack_from(header, _HEADER.size)[0] != zlib.crc32(header[: _HEADER.size]):
+    (crc,) = _CRC.unpack_from(header, _HEADER.size)
+    if magic != _FRAME_MAGIC or crc != zlib.crc32(header[: _HEADER.size]):
         raise MalformedContentError(f"There is no frame at byte {offset}.")
     raw = codec == Codec.RAW
     sane = (
@@ -383,7 +380,7 @@ class _Intake:
 
     def feed(self, data: Bytes) -> None:
         view = memoryview(data)
-        while len(view):
+        while view.nbytes:
             if self.ended:
                 raise MalformedContentError("Bytes follow the end of a pack.")
             taken = view[: self._ask.length - len(self._held)]
