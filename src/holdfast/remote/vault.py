@@ -89,8 +89,10 @@ class RemoteVault:
 
     # -- writing
 
-    def begin(self, run: RunPath) -> Upload:
-        return self._parsed(Upload, self._http.request("POST", f"{_API}{_of(run)}/uploads"))
+    def begin(self, run: RunPath, *, attempt: str | None = None) -> Upload:
+        return self._parsed(
+            Upload, self._http.request("POST", f"{_API}{_of(run)}/uploads", query={"attempt": attempt})
+        )
 
     def have(self, upload_id: str, ids: bytes) -> bytes:
         path = f"{_API}{_upload(upload_id)}/have"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from holdfast.server import errors
-from holdfast.server.gate import STALL_S, Gate, Identify
+from holdfast.server import errors, routes_runs
+from holdfast.server.gate import STALL_S, Gate, VaultOf
 from holdfast.server.routes_files import files_router
 from holdfast.server.routes_raw import raw_router
-from holdfast.server.routes_runs import runs_router
 from holdfast.server.routes_uploads import uploads_router
 from holdfast.server.slots import Slots
-from holdfast.vault import LocalVault
 
 API = "/api/v1"
 _PACKS_AT_ONCE = 8
@@ -19,12 +17,11 @@ _STREAMS_AT_ONCE = 16
 _SLOT_WAIT_S = 10.0
 
 
-def create_app(vault: LocalVault, identify: Identify, *, stall_s: float = STALL_S) -> FastAPI:
+def create_app(vault_of: VaultOf, *, stall_s: float = STALL_S) -> FastAPI:
     """Return the ASGI app.
 
     Args:
-        vault: What is served. The caller opens and closes it.
-        identify: Returns whose API key it is given, or None.
+        vault_of: Returns the vault as the owner of an API key sees it. The caller closes that vault in the end.
         stall_s: How long a client may keep the server waiting in one request.
     """
     app = FastAPI(
@@ -35,14 +32,14 @@ def create_app(vault: LocalVault, identify: Identify, *, stall_s: float = STALL_
         redoc_url=None,
     )
     errors.install(app)
-    app.add_middleware(Gate, identify=identify, stall_s=stall_s)
+    app.add_middleware(Gate, vault_of=vault_of, stall_s=stall_s)
     packs = Slots(_PACKS_AT_ONCE, _SLOT_WAIT_S, "uploads of packs")
     streams = Slots(_STREAMS_AT_ONCE, _SLOT_WAIT_S, "downloads")
     for router in (
-        runs_router(vault),
-        uploads_router(vault, packs),
-        files_router(vault, streams),
-        raw_router(vault, streams),
+        routes_runs.router,
+        uploads_router(packs),
+        files_router(streams),
+        raw_router(streams),
     ):
         app.include_router(router, prefix=API)
 

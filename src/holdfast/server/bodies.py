@@ -63,11 +63,11 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         TooLargeError: It has more than ``limit`` bytes.
     """
-    return b"".join([batch async for batch in batches(request, limit)])
+    return b"".join([piece async for batch in batches(request, limit) for piece in batch])
 
 
-async def batches(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """Yield the body in batches of about 1 MiB.
+async def batches(request: Request, limit: int) -> AsyncIterator[list[bytes]]:
+    """Yield the body in batches of pieces that make up about 1 MiB.
 
     Raises:
         TooLargeError: It has more than ``limit`` bytes; at once if its head says so.
@@ -84,10 +84,10 @@ async def batches(request: Request, limit: int) -> AsyncIterator[bytes]:
         held.append(piece)
         held_bytes += len(piece)
         if held_bytes >= BATCH_BYTES:
-            yield b"".join(held)
+            yield held
             held, held_bytes = [], 0
-    if held_bytes:
-        yield b"".join(held)
+    if held:
+        yield held
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.errors import HoldfastError, UnauthorizedError, VaultUnavailableError
-from holdfast.protocol.messages import Identity
 from holdfast.server.connection import ABORT
 from holdfast.server.errors import error_response
+from holdfast.vault import LocalVault
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("holdfast.server.access")
@@ -31,8 +31,8 @@ OPEN_PATHS = frozenset({"/healthz", "/openapi.json"})
 STALL_S = 60.0
 SLOWEST_BYTES_PER_S = 8 << 10
 
-Identify = Callable[[str], Identity | None]
-"""Returns whose key this is, or None."""
+VaultOf = Callable[[str], LocalVault | None]
+"""Returns the vault as the owner of an API key sees it; None for a key that is not valid."""
 
 
 class Gate:
@@ -40,13 +40,13 @@ class Gate:
 
     Args:
         app: What to ask behind the gate.
-        identify: Knows the API keys; called in a worker thread.
+        vault_of: Knows the API keys; called in a worker thread.
         stall_s: How long a client may keep the server waiting in one request, besides a second for each 8 KiB.
     """
 
-    def __init__(self, app: ASGIApp, *, identify: Identify, stall_s: float = STALL_S) -> None:
+    def __init__(self, app: ASGIApp, *, vault_of: VaultOf, stall_s: float = STALL_S) -> None:
         self._app = app
-        self._identify = identify
+        self._vault_of = vault_of
         self._stall_s = stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +57,7 @@ class Gate:
         scope.setdefault("state", {})["request_id"] = exchange.request_id
         try:
             if scope["path"] not in OPEN_PATHS:
-                scope["state"]["identity"] = await self._caller(scope)
+                scope["state"]["vault"] = await self._callers_vault(scope)
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             pass
@@ -66,14 +66,14 @@ class Gate:
         finally:
             _log_access(scope, exchange)
 
-    async def _caller(self, scope: Scope) -> Identity:
+    async def _callers_vault(self, scope: Scope) -> LocalVault:
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise UnauthorizedError("The request has no API key.")
-        identity = await run_sync(self._identify, key.strip())
-        if identity is None:
+        vault = await run_sync(self._vault_of, key.strip())
+        if vault is None:
             raise UnauthorizedError("The API key is not valid.")
-        return identity
+        return vault
 
 
 class _Exchange:

@@ -18,21 +18,21 @@ from holdfast.protocol.messages import (
     Manifest,
     ReadQuery,
 )
-from holdfast.protocol.vault import Vault
+from holdfast.server.asking import RUN, CallersVault, Run
 from holdfast.server.bodies import MessageRoute
-from holdfast.server.routes_runs import RUN, Run
 from holdfast.server.slots import Slots
 from holdfast.server.streams import StreamAnswer
 
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 
 
-def files_router(vault: Vault, slots: Slots) -> APIRouter:
-    """Return the routes over ``vault``; ``slots`` bounds the streams that go out at once."""
+def files_router(slots: Slots) -> APIRouter:
+    """Return the routes; ``slots`` bounds the streams that go out at once."""
     router = APIRouter(route_class=MessageRoute, prefix=RUN, tags=["files"])
 
     @router.get("/files")
     def list_files(
+        vault: CallersVault,
         run: Run,
         pattern: str | None = None,
         after: str | None = None,
@@ -42,32 +42,32 @@ def files_router(vault: Vault, slots: Slots) -> APIRouter:
         return vault.list_files(run, pattern=pattern, after=after, limit=limit)
 
     @router.post("/files/get")
-    def get_files(run: Run, refs: Annotated[list[FileRef], Body()]) -> list[FileInfo]:
+    def get_files(vault: CallersVault, run: Run, refs: Annotated[list[FileRef], Body()]) -> list[FileInfo]:
         """Some versions, in the order asked for."""
         return vault.get_files(run, refs)
 
     @router.post("/files/delete")
-    def delete_files(run: Run, names: Annotated[list[str], Body()]) -> DeleteResult:
+    def delete_files(vault: CallersVault, run: Run, names: Annotated[list[str], Body()]) -> DeleteResult:
         """Put files into the trash."""
         return vault.delete_files(run, names)
 
     @router.get("/versions")
-    def list_versions(run: Run, name: str) -> list[FileInfo]:
+    def list_versions(vault: CallersVault, run: Run, name: str) -> list[FileInfo]:
         """All versions of a file, newest first."""
         return vault.list_versions(run, name)
 
     @router.get("/manifest")
-    def manifest(run: Run, name: FileName, version: int | None = None) -> Manifest:
+    def manifest(vault: CallersVault, run: Run, name: FileName, version: int | None = None) -> Manifest:
         """The ordered chunk list of a version."""
         return vault.manifest(run, FileRef(name=name, version=version))
 
     @router.post("/locate")
-    def locate(run: Run, query: LocateQuery) -> ChunkMap:
+    def locate(vault: CallersVault, run: Run, query: LocateQuery) -> ChunkMap:
         """Where the chunks of versions lie."""
         return vault.locate(run, query)
 
     @router.post("/read", response_class=Response, responses=_BYTES)
-    def read(run: Run, query: ReadQuery) -> Response:
+    def read(vault: CallersVault, run: Run, query: ReadQuery) -> Response:
         """The bytes of ranges of packs, one after the other; a cut connection means an error."""
         size_bytes = sum(part.length for part in query.ranges)
         return StreamAnswer(iter(vault.read(run, query)), size_bytes, slots)

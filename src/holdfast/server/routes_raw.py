@@ -11,9 +11,8 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from holdfast.protocol.messages import FileInfo, FileName, FileRef
-from holdfast.protocol.vault import Vault
 from holdfast.restoring.content import iter_content
-from holdfast.server.routes_runs import RUN, Run
+from holdfast.server.asking import RUN, CallersVault, Run
 from holdfast.server.slots import Slots
 from holdfast.server.streams import StreamAnswer
 
@@ -38,13 +37,15 @@ _QUOTED_UNSAFE = re.compile(r'[^\x20-\x7e]|["\\%]')
 _DAY_S = 86_400
 
 
-def raw_router(vault: Vault, slots: Slots) -> APIRouter:
-    """Return the route over ``vault``; ``slots`` bounds the streams that go out at once."""
+def raw_router(slots: Slots) -> APIRouter:
+    """Return the route; ``slots`` bounds the streams that go out at once."""
     router = APIRouter(prefix=RUN, tags=["files"])
 
     @router.get("/raw/{name:path}", response_class=Response, name="raw")
     @router.head("/raw/{name:path}", response_class=Response, include_in_schema=False)
-    async def raw(run: Run, name: FileName, request: Request, version: int | None = None) -> Response:
+    async def raw(
+        vault: CallersVault, run: Run, name: FileName, request: Request, version: int | None = None
+    ) -> Response:
         """The content of a file at a version (without one: the newest)."""
         ref = FileRef(name=name, version=version)
         [info] = await run_in_threadpool(vault.get_files, run, [ref])

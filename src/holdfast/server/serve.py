@@ -14,12 +14,11 @@ import uvicorn
 from holdfast.credentials import Credential, load_credentials, store_credential
 from holdfast.errors import UsageError
 from holdfast.names import to_label
-from holdfast.protocol.messages import Identity
 from holdfast.server.app import create_app
 from holdfast.server.auth import hash_of, is_well_formed, new_api_key
 from holdfast.server.connection import Connection
 from holdfast.settings import Secret
-from holdfast.vault import LocalVault
+from holdfast.vault import LocalVault, open_vault_at
 from holdfast.vault.keys import Keys
 
 DEFAULT_PORT = 8420
@@ -60,9 +59,9 @@ def serve(
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    vault = LocalVault(data_dir)
+    vault = open_vault_at(data_dir)
     try:
-        keys = Keys(vault.catalog)
+        keys = Keys(vault.foundation.catalog)
         url = _url(_ANY_ADDRESS.get(host, host), port)
         new_key = _welcome(keys, home, url)
         server = _server(vault, keys)
@@ -76,11 +75,12 @@ def serve(
 
 
 def _server(vault: LocalVault, keys: Keys) -> uvicorn.Server:
-    def identify(key: str) -> Identity | None:
-        return keys.find(hash_of(key)) if is_well_formed(key) else None
+    def vault_of(key: str) -> LocalVault | None:
+        identity = keys.find(hash_of(key)) if is_well_formed(key) else None
+        return vault.for_caller(identity) if identity else None
 
     config = uvicorn.Config(
-        create_app(vault, identify),
+        create_app(vault_of),
         http=Connection,
         loop="uvloop",
         ws="none",
