@@ -53,18 +53,13 @@ class Resolved:
 
 def commit(ground: Foundation, user: str, upload_id: str, request: Commit) -> CommitResult:
     """See `Vault.commit`."""
-    fingerprint = content_digest(request.model_dump_json(include={"entries"}).encode())
-    return ground.catalog.write(_commit, ground, user, upload_id, request, fingerprint)
+    return ground.catalog.write(_commit, ground, user, upload_id, request)
 
 
 def _commit(
-    connection: Connection,
-    ground: Foundation,
-    user: str,
-    upload_id: str,
-    request: Commit,
-    fingerprint: bytes,
+    connection: Connection, ground: Foundation, user: str, upload_id: str, request: Commit
 ) -> CommitResult:
+    fingerprint = content_digest(request.model_dump_json(include={"entries"}).encode())
     now = ground.clock()
     upload = uploads.need_upload(connection, upload_id, user=user)
     known = uploads.claim_key(connection, upload.run.id, request.key, fingerprint, now)
@@ -145,11 +140,11 @@ def _resolve_chunks(connection: Connection, domain_id: int, refs: Iterable[Chunk
     rows = [row for row in content.find_chunks(connection, domain_id, b"".join(ids)) if not row.damaged]
     live = content.live_packs(connection, {row.pack_id for row in rows})
     for row in rows:
-        if row.raw_len != lengths[ids[row.index]]:
+        if row.raw_len != lengths[ids[row.at]]:
             raise MalformedContentError(
-                f"The chunk {ids[row.index].hex()} has another length than the manifest says."
+                f"The chunk {ids[row.at].hex()} has another length than the manifest says."
             )
-    return {ids[row.index]: row.pack_id for row in rows if row.pack_id in live}
+    return {ids[row.at]: row.pack_id for row in rows if row.pack_id in live}
 
 
 def _resolve_segments(
@@ -162,13 +157,13 @@ def _resolve_segments(
     ids = list(refs)
     rows = content.find_segments(connection, domain_id, b"".join(ids))
     for row in rows:
-        ref = refs[ids[row.index]]
+        ref = refs[ids[row.at]]
         if (row.chunks, row.raw_bytes) != (ref.chunks, ref.raw_bytes):
             raise MalformedContentError(
                 f"The segment {ref.id.hex()} is of another size than the manifest says."
             )
     fading = content.fading_segments(connection, [row.id for row in rows if row.is_complete])
-    open_rows = {ids[row.index]: row.id for row in rows if not row.is_complete or row.id in fading}
+    open_rows = {ids[row.at]: row.id for row in rows if not row.is_complete or row.id in fading}
     bodies = content.segment_refs(connection, domain_id, b"".join(open_rows))
     members = {id_: decode_refs(body) for id_, body in bodies.items()}
     packs = _resolve_chunks(connection, domain_id, (ref for body in members.values() for ref in body))
@@ -179,7 +174,7 @@ def _resolve_segments(
             lacking[id_] = lacks
         else:
             completed[open_rows[id_]] = {packs[ref.id] for ref in chunks}
-    return {ids[row.index]: row.id for row in rows}, completed, lacking
+    return {ids[row.at]: row.id for row in rows}, completed, lacking
 
 
 # ---------------------------------------------------------------- versions
@@ -194,8 +189,8 @@ class _Publishing:
         self._user = user
         self._now = now
         self._versions: list[dict[str, Any]] = []
-        self._packs: list[dict[str, int]] = []
-        self._segments: list[dict[str, int]] = []
+        self._packs: list[tuple[int, int, int]] = []
+        self._segments: list[tuple[int, int, int]] = []
 
     def publish(self, entries: Sequence[CommitEntry], contents: Sequence[Content]) -> CommitResult:
         states = files.lock_files(self._connection, self._upload.run.id, {entry.name for entry in entries})
@@ -260,9 +255,8 @@ class _Publishing:
                 "manifest": entry.manifest,
             }
         )
-        key = {"file_id": state.id, "number": number}
-        self._packs += [{**key, "pack_id": id_} for id_ in sorted(found.packs)]
-        self._segments += [{**key, "segment_id": id_} for id_ in sorted(found.segments)]
+        self._packs += [(state.id, number, id_) for id_ in sorted(found.packs)]
+        self._segments += [(state.id, number, id_) for id_ in sorted(found.segments)]
 
 
 def _check_base(entry: CommitEntry, state: files.FileState) -> None:

@@ -83,7 +83,7 @@ def _have(connection: Connection, ground: Foundation, user: str, upload_id: str,
     domain_id = upload.run.domain_id
     chunks = [row for row in content.find_chunks(connection, domain_id, ids) if not row.damaged]
     live = content.live_packs(connection, {row.pack_id for row in chunks})
-    known = {row.index for row in chunks if row.pack_id in live}
+    known = {row.at for row in chunks if row.pack_id in live}
     absent = [index for index in range(len(ids) // ID_BYTES) if index not in known]
     segments, packs = _have_segments(connection, domain_id, ids, absent)
     uploads.pin_packs(connection, upload.id, live | packs)
@@ -100,7 +100,7 @@ def _have_segments(
     fading = content.fading_segments(connection, [row.id for row in rows])
     whole = [row for row in rows if row.id not in fading]
     packs = content.packs_of_segments(connection, [row.id for row in whole])
-    return {absent[row.index] for row in whole}, packs
+    return {absent[row.at] for row in whole}, packs
 
 
 def _bitmap(count: int, indexes: Collection[int]) -> bytes:
@@ -120,8 +120,8 @@ def _have_contents(
 ) -> ContentAnswer:
     now = ground.clock()
     upload = uploads.need_upload(connection, upload_id, user=user, now=now)
-    rows = files.find_contents(connection, upload.run.domain_id, {key.digest for key in query.keys})
-    manifests = {(bytes(row.digest), row.size_bytes): bytes(row.manifest) for row in rows}
+    digests = {key.digest for key in query.keys}
+    manifests = files.find_contents(connection, upload.run.domain_id, b"".join(digests))
     wanted = {key: manifests[key] for key in ((k.digest, k.size) for k in query.keys) if key in manifests}
     resolved = resolve(connection, upload.run.domain_id, list(wanted.values()))
     whole = {key for key, refs in zip(wanted, resolved.contents, strict=True) if not refs.missing}

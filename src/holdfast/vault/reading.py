@@ -196,14 +196,14 @@ def locate(ground: Foundation, path: RunPath, query: LocateQuery) -> ChunkMap:
 
 def _locate(connection: Connection, path: RunPath, query: LocateQuery, most: int) -> ChunkMap:
     run = runs.need_run(connection, path)
-    rows = _find(connection, run.id, path, query.refs)
+    rows = _find(connection, run.id, path, query.refs, with_manifest=True)
     total = sum(row.chunks for row in rows)
     end = min(query.start + most, total)
-    refs = _slice(connection, run, path, rows, query.start, end)
+    refs = _slice(connection, run.domain_id, rows, query.start, end)
     packs, places = _places(connection, run.domain_id, refs)
     return ChunkMap(
-        domain_key=run.domain_key,
         files=[info(row) for row in rows],
+        domain_key=run.domain_key,
         packs=packs,
         chunks=encode_places(places),
         next=end if end < total else None,
@@ -211,22 +211,17 @@ def _locate(connection: Connection, path: RunPath, query: LocateQuery, most: int
 
 
 def _slice(
-    connection: Connection,
-    run: runs.RunKey,
-    path: RunPath,
-    rows: Sequence[files.VersionRow],
-    start: int,
-    end: int,
+    connection: Connection, domain_id: int, rows: Sequence[files.VersionRow], start: int, end: int
 ) -> list[ChunkRef]:
     """Return a slice of the concatenated chunk lists, expanding only the versions that it touches."""
-    touched, first, at = [], 0, 0
+    touched: list[bytes] = []
+    first = at = 0
     for row in rows:
         if at < end and at + row.chunks > start:
-            first = at if not touched else first
-            touched.append(FileRef(name=row.name, version=row.number))
+            first = first if touched else at
+            touched.append(bytes(row.manifest))
         at += row.chunks
-    found = _find(connection, run.id, path, touched, with_manifest=True)
-    expanded = _expand(connection, run.domain_id, [bytes(row.manifest) for row in found])
+    expanded = _expand(connection, domain_id, touched)
     return [ref for refs in expanded for ref in refs][start - first : end - first]
 
 
@@ -234,7 +229,7 @@ def _places(
     connection: Connection, domain_id: int, refs: Sequence[ChunkRef]
 ) -> tuple[list[str], list[ChunkPlace]]:
     ids = list({ref.id: None for ref in refs})
-    where = {ids[row.index]: row for row in content.find_chunks(connection, domain_id, b"".join(ids))}
+    where = {ids[row.at]: row for row in content.find_chunks(connection, domain_id, b"".join(ids))}
     lost = next((ref.id for ref in refs if ref.id not in where), None)
     if lost is not None:
         raise CorruptContentError(f"The catalog lost the chunk {lost.hex()}.", details={"chunk": lost.hex()})

@@ -11,7 +11,7 @@ _ADJECTIVES = (
     "noble northern patient peach placid polar proud quick quiet radiant rapid ready restful robust rosy royal rustic "
     "scarlet serene sharp silent silver smooth snowy solar sound spry stable starry steady still sturdy summer sunny "
     "super swift tidy tranquil true trusty upbeat velvet vivid warm wild winter wise zesty"
-).split()
+)
 _NOUNS = (
     "anchor arch aurora badger bay beacon beaver birch bird bison bloom bluff breeze bridge brook canyon cape cedar "
     "cliff cloud coast comet condor coral cove crane creek dawn delta dolphin dune eagle ember falcon fern field fjord "
@@ -20,9 +20,9 @@ _NOUNS = (
     "osprey otter owl path peak pebble pine planet plateau pond prairie puffin quarry rain raven reef ridge river robin "
     "sail sea shore sky snow spring spruce star stone storm stream summit sun surf tide trail tundra valley violet "
     "voyage water wave willow wind wolf wood wren"
-).split()
+)
 
 
 def name_run(count: int) -> str:
     """Return a name for the ``count``-th run of a project."""
-    return f"{random.choice(_ADJECTIVES)}-{random.choice(_NOUNS)}-{count}"  # noqa: S311 - not a secret
+    return f"{random.choice(_ADJECTIVES.split())}-{random.choice(_NOUNS.split())}-{count}"  # noqa: S311 - not a secret

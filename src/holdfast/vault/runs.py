@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -164,19 +165,20 @@ def list_runs(ground: Foundation, entity: str, project: str, *, after: str | Non
     if after is not None and not after.isdecimal():
         raise UsageError(f"{after!r} is not the `next` of a page of runs.")
     before = None if after is None else int(after)
-    return ground.catalog.read(_list_runs, ground, entity, project, before, check_limit(limit, _MAX_PAGE))
-
-
-def _list_runs(
-    connection: Connection, ground: Foundation, entity: str, project: str, before: int | None, limit: int
-) -> RunPage:
-    found = rows.run_rows(connection, entity, project, before=before, limit=limit + 1)
+    limit = check_limit(limit, _MAX_PAGE)
+    found, totals = ground.catalog.read(_list_runs, entity, project, before, limit + 1)
     page = found[:limit]
-    totals = rows.file_totals(connection, [row.id for row in page])
     return RunPage(
         runs=[_info(ground, row, totals.get(row.id, (0, 0))) for row in page],
         next=str(page[-1].id) if len(found) > limit else None,
     )
+
+
+def _list_runs(
+    connection: Connection, entity: str, project: str, before: int | None, limit: int
+) -> tuple[Sequence[rows.RunRow], dict[int, tuple[int, int]]]:
+    found = rows.run_rows(connection, entity, project, before=before, limit=limit)
+    return found, rows.file_totals(connection, [row.id for row in found])
 
 
 def list_projects(ground: Foundation, entity: str | None, *, after: str | None, limit: int) -> ProjectPage:

@@ -205,6 +205,6 @@ def _start_of(pid: int) -> int | None:
 
 def _is_abandoned(part: Path) -> bool:
     fields = part.name.split(".")
-    if len(fields) == 5 and fields[1] == _host() and fields[2].isdecimal():  # noqa: PLR2004 - the parts of the name
+    if len(fields) == 5 and fields[1] == _host() and fields[2].isdecimal():
         return str(_start_of(int(fields[2]))) != fields[3]
     return time.time() - part.stat().st_mtime > _PART_AGE_S

@@ -42,8 +42,8 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._engine = _create_engine(url)
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
-        self._queue = threading.Lock() if self._is_sqlite else nullcontext()
+        self._writes = self._engine.execution_options(holdfast_write=True)
+        self._queue = threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
 
     @property
     def engine(self) -> Engine:
@@ -67,10 +67,8 @@ class Catalog:
         """Run ``work(connection, ...)`` in one durable transaction; run it again if it collided with another."""
         for attempt in range(_ATTEMPTS):
             try:
-                with translated(), self._queue, self._engine.connect() as connection:
-                    connection = connection.execution_options(holdfast_write=True)
-                    with connection.begin():
-                        return work(connection, *args, **kwargs)
+                with translated(), self._queue, self._writes.begin() as connection:
+                    return work(connection, *args, **kwargs)
             except _CollisionError:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
         raise VaultUnavailableError("The catalog is too busy: a transaction kept colliding with others.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, select, update
 
-from holdfast.vault.catalog.content import BATCH, insert_ignoring
+from holdfast.vault.catalog.bulk import OR_IGNORE, AnyRow, find_by_ids, insert_rows, one_of
 from holdfast.vault.catalog.schema import (
     file,
     pack,
@@ -18,10 +18,9 @@ from holdfast.vault.catalog.schema import (
     version_segment,
 )
 
-VersionRow = Row[Any]
+VersionRow: TypeAlias = AnyRow
 """The columns of `version` with the file's ``name``, without the manifest unless asked for."""
 
-_T = TypeVar("_T")
 _INFO = (
     file.c.name,
     version.c.file_id,
@@ -50,50 +49,44 @@ class FileState:
     size_bytes: int = 0
 
 
-def _batches(values: Sequence[_T]) -> Iterable[Sequence[_T]]:
-    return (values[at : at + BATCH] for at in range(0, len(values), BATCH))
-
-
 # ---------------------------------------------------------------- writing
 
 
 def lock_files(connection: Connection, run_pk: int, names: Collection[str]) -> dict[str, FileState]:
     """Return the files of these names, made where missing; other commits to them wait."""
-    ordered = sorted(names)
-    found = _locked(connection, run_pk, ordered)
-    missing = [name for name in ordered if name not in found]
+    found = _locked(connection, run_pk, names)
+    missing = sorted(set(names) - found.keys())
     if missing:
-        rows = [{"run_id": run_pk, "name": name} for name in missing]
-        connection.execute(insert_ignoring(connection)(file).on_conflict_do_nothing(), rows)
+        rows = [(run_pk, name) for name in missing]
+        insert_rows(connection, (file.c.run_id, file.c.name), rows, ending=OR_IGNORE)
         found.update(_locked(connection, run_pk, missing))
     _read_heads(connection, list(found.values()))
     return found
 
 
-def _locked(connection: Connection, run_pk: int, names: Sequence[str]) -> dict[str, FileState]:
-    found = {}
-    for batch in _batches(names):
-        rows = connection.execute(
-            select(file.c.name, file.c.id, file.c.last_version, file.c.head)
-            .where(file.c.run_id == run_pk, file.c.name.in_(batch))
-            .order_by(file.c.name)
-            .with_for_update()
-        )
-        found.update({row.name: FileState(row.id, row.last_version, row.head) for row in rows})
-    return found
+def _locked(connection: Connection, run_pk: int, names: Collection[str]) -> dict[str, FileState]:
+    rows = connection.execute(
+        select(file.c.name, file.c.id, file.c.last_version, file.c.head)
+        .where(file.c.run_id == run_pk, one_of(connection, file.c.name, names))
+        .order_by(file.c.name)
+        .with_for_update()
+    )
+    return {row.name: FileState(row.id, row.last_version, row.head) for row in rows}
 
 
 def _read_heads(connection: Connection, states: Sequence[FileState]) -> None:
+    """Complete the states by a query of its own, which sees what was committed while the lock was waited for."""
     by_id = {state.id: state for state in states if state.head is not None}
-    for batch in _batches(list(by_id)):
-        rows = connection.execute(
-            select(version.c.file_id, version.c.attempt, version.c.digest, version.c.size_bytes)
-            .join(file, (file.c.id == version.c.file_id) & (file.c.head == version.c.number))
-            .where(file.c.id.in_(batch))
-        )
-        for row in rows:
-            state = by_id[row.file_id]
-            state.attempt, state.digest, state.size_bytes = row.attempt, bytes(row.digest), row.size_bytes
+    if not by_id:
+        return
+    rows = connection.execute(
+        select(version.c.file_id, version.c.attempt, version.c.digest, version.c.size_bytes)
+        .join(file, (file.c.id == version.c.file_id) & (file.c.head == version.c.number))
+        .where(one_of(connection, file.c.id, by_id.keys()))
+    )
+    for row in rows:
+        state = by_id[row.file_id]
+        state.attempt, state.digest, state.size_bytes = row.attempt, bytes(row.digest), row.size_bytes
 
 
 def newest_of_attempts(connection: Connection, file_id: int, up_to: int) -> VersionRow | None:
@@ -109,13 +102,14 @@ def newest_of_attempts(connection: Connection, file_id: int, up_to: int) -> Vers
 def insert_versions(
     connection: Connection,
     versions: Sequence[dict[str, Any]],
-    packs: Sequence[dict[str, int]],
-    segments: Sequence[dict[str, int]],
+    packs: Sequence[tuple[int, int, int]],
+    segments: Sequence[tuple[int, int, int]],
 ) -> None:
-    """Insert versions and what they refer to."""
-    for table, rows in ((version, versions), (version_pack, packs), (version_segment, segments)):
-        if rows:
-            connection.execute(table.insert(), rows)
+    """Insert versions, and the packs and segments that (file, number) refers to."""
+    columns = [column for column in version.c if column.name != "deleted_at"]
+    insert_rows(connection, columns, [tuple(row[column.name] for column in columns) for row in versions])
+    insert_rows(connection, list(version_pack.c), packs)
+    insert_rows(connection, list(version_segment.c), segments)
 
 
 def move_heads(connection: Connection, states: Sequence[FileState]) -> None:
@@ -131,20 +125,18 @@ def move_heads(connection: Connection, states: Sequence[FileState]) -> None:
 
 def bury_files(connection: Connection, run_pk: int, names: Collection[str], now: float) -> list[str]:
     """Take files that are there off the list, with all their versions; return their names."""
-    gone: dict[int, str] = {}
-    for batch in _batches(sorted(names)):
-        rows = connection.execute(
-            select(file.c.id, file.c.name)
-            .where(file.c.run_id == run_pk, file.c.name.in_(batch), file.c.head.is_not(None))
-            .order_by(file.c.name)
-            .with_for_update()
-        )
-        gone.update({row.id: row.name for row in rows})
-    for ids in _batches(list(gone)):
-        connection.execute(update(file).where(file.c.id.in_(ids)).values(head=None))
+    rows = connection.execute(
+        select(file.c.id, file.c.name)
+        .where(file.c.run_id == run_pk, one_of(connection, file.c.name, names), file.c.head.is_not(None))
+        .order_by(file.c.name)
+        .with_for_update()
+    )
+    gone = {row.id: row.name for row in rows}
+    if gone:
+        connection.execute(update(file).where(one_of(connection, file.c.id, gone.keys())).values(head=None))
         connection.execute(
             update(version)
-            .where(version.c.file_id.in_(ids), version.c.deleted_at.is_(None))
+            .where(one_of(connection, version.c.file_id, gone.keys()), version.c.deleted_at.is_(None))
             .values(deleted_at=now)
         )
     return list(gone.values())
@@ -197,11 +189,8 @@ def find_heads(
 ) -> dict[str, VersionRow]:
     """Return the newest versions of files by name; absent ones are left out."""
     extra = (version.c.manifest,) if with_manifest else ()
-    found = {}
-    for batch in _batches(sorted(names)):
-        rows = connection.execute(_heads(run_pk, *extra).where(file.c.name.in_(batch)))
-        found.update({row.name: row for row in rows})
-    return found
+    rows = connection.execute(_heads(run_pk, *extra).where(one_of(connection, file.c.name, names)))
+    return {row.name: row for row in rows}
 
 
 def find_version(
@@ -221,23 +210,14 @@ def versions_of(connection: Connection, run_pk: int, name: str) -> Sequence[Vers
     ).all()
 
 
-def find_contents(connection: Connection, domain_id: int, digests: Collection[bytes]) -> Sequence[VersionRow]:
-    """Return digest, size, chunks and manifest of versions anywhere in the domain with these digests."""
-    found: list[VersionRow] = []
-    for batch in _batches(sorted(digests)):
-        found += connection.execute(
-            select(version.c.digest, version.c.size_bytes, version.c.manifest)
-            .where(
-                version.c.domain_id == domain_id,
-                version.c.digest.in_(batch),
-                version.c.deleted_at.is_(None),
-            )
-            .order_by(version.c.file_id, version.c.number)
-        )
-    return found
+def find_contents(connection: Connection, domain_id: int, digests: bytes) -> dict[tuple[bytes, int], bytes]:
+    """Return the manifests, by digest and size, of readable versions anywhere in the domain with these digests."""
+    columns = (version.c.digest, version.c.size_bytes, version.c.manifest, version.c.deleted_at)
+    rows = find_by_ids(connection, version.c.digest, columns, domain_id, digests)
+    return {(bytes(row[1]), row[2]): bytes(row[3]) for row in rows if row[4] is None}
 
 
-def _refers(run_pk: int) -> Any:
+def _refers(run_pk: int) -> ColumnElement[bool]:
     """A condition on `pack`: some readable version of the run refers to it."""
     readable = (file.c.run_id == run_pk) & (file.c.id == version.c.file_id) & version.c.deleted_at.is_(None)
     loose = exists().where(
@@ -260,15 +240,12 @@ def readable_packs(
     connection: Connection, run_pk: int, domain_id: int, names: Collection[str]
 ) -> dict[str, tuple[int, str]]:
     """Return row id and blob, by name, of those packs that a readable version of the run refers to."""
-    found = {}
-    for batch in _batches(sorted(names)):
-        rows = connection.execute(
-            select(pack.c.name, pack.c.id, pack.c.blob).where(
-                pack.c.domain_id == domain_id, pack.c.name.in_(batch), _refers(run_pk)
-            )
+    rows = connection.execute(
+        select(pack.c.name, pack.c.id, pack.c.blob).where(
+            pack.c.domain_id == domain_id, one_of(connection, pack.c.name, names), _refers(run_pk)
         )
-        found.update({row.name: (row.id, row.blob) for row in rows})
-    return found
+    )
+    return {row.name: (row.id, row.blob) for row in rows}
 
 
 def versions_in_pack(connection: Connection, run_pk: int, pack_id: int) -> Sequence[VersionRow]:

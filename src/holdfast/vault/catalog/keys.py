@@ -6,7 +6,7 @@ import hmac
 
 from sqlalchemy import Connection, or_, select
 
-from holdfast.vault.catalog.content import insert_ignoring
+from holdfast.vault.catalog.bulk import OR_IGNORE, insert_rows
 from holdfast.vault.catalog.schema import account, api_key, entity
 
 
@@ -19,11 +19,10 @@ def add_key(
     connection: Connection, user: str, key_hash: bytes, *, label: str, is_admin: bool, now: float
 ) -> None:
     """Add a key; make the user, and an entity of his name, if they are not there."""
-    insert = insert_ignoring(connection)
-    connection.execute(insert(entity).on_conflict_do_nothing(), {"name": user, "created_at": now})
+    insert_rows(connection, (entity.c.name, entity.c.created_at), [(user, now)], ending=OR_IGNORE)
     entity_id = connection.execute(select(entity.c.id).where(entity.c.name == user)).scalar_one()
-    row = {"name": user, "entity_id": entity_id, "is_admin": int(is_admin), "created_at": now}
-    connection.execute(insert(account).on_conflict_do_nothing(), row)
+    columns = (account.c.name, account.c.entity_id, account.c.is_admin, account.c.created_at)
+    insert_rows(connection, columns, [(user, entity_id, int(is_admin), now)], ending=OR_IGNORE)
     account_id = connection.execute(select(account.c.id).where(account.c.name == user)).scalar_one()
     connection.execute(
         api_key.insert(),

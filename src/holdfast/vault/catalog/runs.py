@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
 from holdfast.errors import RunNotFoundError
 from holdfast.names import RunPath
-from holdfast.vault.catalog.content import insert_ignoring
+from holdfast.vault.catalog.bulk import OR_IGNORE, AnyRow, insert_rows
 from holdfast.vault.catalog.schema import attempt, domain, entity, file, project, run, version
 
-RunRow = Row[Any]
+RunRow: TypeAlias = AnyRow
 """All columns of `run`, with the names of its entity and project."""
 
 
@@ -52,11 +52,10 @@ def ensure_project(
     connection: Connection, path: RunPath, *, domain_name: str, domain_key: bytes, now: float
 ) -> int:
     """Return the project's id after making what is missing of it; other writers to the project wait."""
-    insert = insert_ignoring(connection)
     found = _locked_project(connection, path)
     if found is not None:
         return found
-    connection.execute(insert(entity).on_conflict_do_nothing(), {"name": path.entity, "created_at": now})
+    insert_rows(connection, (entity.c.name, entity.c.created_at), [(path.entity, now)], ending=OR_IGNORE)
     entity_id = connection.execute(
         select(entity.c.id).where(entity.c.name == path.entity).with_for_update()
     ).scalar_one()
@@ -67,7 +66,7 @@ def ensure_project(
         domain.insert().returning(domain.c.id), {"name": domain_name, "key": domain_key}
     ).scalar_one()
     row = {"entity_id": entity_id, "domain_id": domain_id, "name": path.project, "created_at": now}
-    return connection.execute(project.insert().returning(project.c.id), row).scalar_one()
+    return int(connection.execute(project.insert().returning(project.c.id), row).scalar_one())
 
 
 def _locked_project(connection: Connection, path: RunPath) -> int | None:
@@ -81,17 +80,18 @@ def _locked_project(connection: Connection, path: RunPath) -> int | None:
 
 def count_run(connection: Connection, project_id: int) -> int:
     """Count one more run of the project and return which it is."""
-    return connection.execute(
+    counting = (
         update(project)
         .where(project.c.id == project_id)
         .values(run_count=project.c.run_count + 1)
         .returning(project.c.run_count)
-    ).scalar_one()
+    )
+    return int(connection.execute(counting).scalar_one())
 
 
 def insert_run(connection: Connection, values: dict[str, Any]) -> int:
     """Insert a run and return its row id."""
-    return connection.execute(run.insert().returning(run.c.id), values).scalar_one()
+    return int(connection.execute(run.insert().returning(run.c.id), values).scalar_one())
 
 
 def change_run(connection: Connection, id_: int, values: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def attempt_number(connection: Connection, run_pk: int, name: str) -> int | None
 
 def last_attempt(connection: Connection, run_pk: int) -> int:
     """Return the number of the newest attempt of a run."""
-    return connection.execute(select(run.c.attempts).where(run.c.id == run_pk)).scalar_one()
+    return int(connection.execute(select(run.c.attempts).where(run.c.id == run_pk)).scalar_one())
 
 
 def _rows() -> Select[Any]:
@@ -152,7 +152,7 @@ def file_totals(connection: Connection, run_pks: Sequence[int]) -> dict[int, tup
 
 def project_rows(
     connection: Connection, entity_name: str | None, *, after: tuple[str, str] | None, limit: int
-) -> Sequence[Row[Any]]:
+) -> Sequence[AnyRow]:
     """Return projects by entity and name, with the number of their runs."""
     query = select(
         entity.c.name.label("entity"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select, update
 
 from holdfast.errors import UploadNotFoundError
-from holdfast.vault.catalog.content import insert_ignoring
+from holdfast.vault.catalog.bulk import OR_IGNORE, insert_rows
 from holdfast.vault.catalog.runs import RunKey
 from holdfast.vault.catalog.schema import domain, idempotency, pin, project, run, upload
 
@@ -53,7 +53,7 @@ def need_upload(connection: Connection, name: str, *, user: str, now: float = 0)
             domain.c.id,
             domain.c.name,
             domain.c.key,
-        )  # fmt: skip
+        )
         .join(run, run.c.id == upload.c.run_id)
         .join(project, project.c.id == run.c.project_id)
         .join(domain, domain.c.id == project.c.domain_id)
@@ -77,9 +77,8 @@ def pin_packs(connection: Connection, upload_pk: int, pack_ids: Collection[int])
     if not pack_ids:
         return
     held = set(connection.execute(select(pin.c.pack_id).where(pin.c.upload_id == upload_pk)).scalars())
-    rows = [{"upload_id": upload_pk, "pack_id": id_} for id_ in sorted(set(pack_ids) - held)]
-    if rows:
-        connection.execute(insert_ignoring(connection)(pin).on_conflict_do_nothing(), rows)
+    rows = [(upload_pk, id_) for id_ in sorted(set(pack_ids) - held)]
+    insert_rows(connection, (pin.c.upload_id, pin.c.pack_id), rows, ending=OR_IGNORE)
 
 
 def forget_expired(connection: Connection, *, now: float, memory_s: float) -> None:
@@ -95,11 +94,9 @@ def claim_key(
 
     Waits for another transaction that holds the key.
     """
+    columns = list(idempotency.c)
     row = {"run_id": run_pk, "key": key, "fingerprint": fingerprint, "answer": "", "created_at": now}
-    claimed = connection.execute(
-        insert_ignoring(connection)(idempotency).on_conflict_do_nothing().returning(idempotency.c.key), row
-    ).one_or_none()
-    if claimed is not None:
+    if insert_rows(connection, columns, [tuple(row[c.name] for c in columns)], ending=OR_IGNORE):
         return None
     known = connection.execute(
         select(idempotency.c.fingerprint, idempotency.c.answer).where(

@@ -1,0 +1,3 @@
+"""Migrations of the catalog's schema."""
+
+from __future__ import annotations
