@@ -1,8 +1,9 @@
-"""How the bytes of a chunk are stored: raw, compressed, or grouped by the bytes of its numbers and compressed.
+"""How the bytes of a chunk are stored: raw, compressed, or grouped by the bytes of its numbers first.
 
-The floats of trained weights hardly repeat as whole numbers, but their sign-and-exponent bytes do. Grouping puts
-the first bytes of all numbers first, then all second bytes, and so on; zstd then finds what there is to find.
-A chunk that does not start at a number's edge groups just as well, since the grouping is only a rotation then.
+The floats of trained weights hardly repeat as whole numbers, but their sign-and-exponent bytes do. Grouping
+puts the first bytes of all numbers first, then all second bytes, and so on; zstd then finds what there is to
+find. A chunk that does not start at a number's edge groups just as well, since the grouping is only a
+rotation then.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def encode(data: Bytes, word: int = 1) -> tuple[Codec, Bytes]:
         word: The size of the numbers inside: 1, 2, 4 or 8.
 
     Returns:
-        ``Codec.RAW`` and the very object given, unless two samples promise to shrink below nine tenths and the
-        result is smaller than the raw bytes.
+        ``Codec.RAW`` and the very object given, unless two samples promise to shrink below nine tenths and
+        the result is smaller than the raw bytes.
     """
     if _sampled_ratio(data, word) >= _WORTH:
         return Codec.RAW, data

@@ -1,7 +1,7 @@
 """The hashes of content: keyed BLAKE3 for ids, plain BLAKE3 for the digest of a file.
 
-An id is keyed with the key of the dedup domain, so that equal bytes of two domains have unrelated ids and an id
-tells nothing to whoever lacks the key. Updates of more than a few KiB run without Python's global lock.
+An id is keyed with the key of the dedup domain, so that equal bytes of two domains have unrelated ids and an
+id tells nothing to whoever lacks the key. Updates of more than a few KiB run without Python's global lock.
 """
 
 from __future__ import annotations

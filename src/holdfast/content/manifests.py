@@ -1,9 +1,9 @@
 """The ordered chunk list of a version: references, manifests and the segments that keep manifests small.
 
-**How it works.** A manifest ends in at most 64 chunk records; what comes before them is folded into segments of
-64 references, and 16 such segments into one of 1,024. The fold depends only on the order of the chunks, so a
-file that grows keeps its earlier segments, and versions that share a beginning share its segments. A segment's
-body is stored once, in a pack.
+**How it works.** A manifest ends in at most 64 chunk records; what comes before them is folded into segments
+of 64 references, and 16 such segments into one of 1,024. The fold depends only on the order of the chunks, so
+a file that grows keeps its earlier segments, and versions that share a beginning share its segments. A
+segment's body is stored once, in a pack.
 """
 
 from __future__ import annotations

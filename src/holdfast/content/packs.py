@@ -1,12 +1,13 @@
 """Packs: immutable objects that hold many frames, each a chunk or a segment with a header of its own.
 
-**How it works.** `PackBuilder` collects frames without copying raw data. `PackParser` verifies a pack while it
-streams in. `FrameReader`, `iter_frames`, `open_frame` and `check_frame` serve whoever reads single frames back.
+**How it works.** `PackBuilder` collects frames without copying raw data. `PackParser` verifies a pack while
+it streams in. `FrameReader`, `iter_frames`, `open_frame` and `check_frame` serve whoever reads single frames
+back.
 
 **Invariants**
 
-- A pack that `PackParser.finish` accepted holds exactly the bytes that its ids promise, each id once a kind, and a
-  table that matches its frames.
+- A pack that `PackParser.finish` accepted holds exactly the bytes that its ids promise, each id once a kind,
+  and a table that matches its frames.
 - A pack starts with at least one frame; the table is recognised by repeating that frame's entry, which no
   frame header can be mistaken for.
 """
@@ -365,7 +366,7 @@ _Steps: TypeAlias = Generator[_Ask, Bytes, None]
 
 
 class _Intake:
-    """Hand a parser the bytes it asks for, out of pieces of any size, without copying what lies in one piece."""
+    """Hand a parser the bytes it asks for, out of pieces of any size; what lies in one piece is not copied."""
 
     def __init__(self, steps: _Steps) -> None:
         self._steps = steps

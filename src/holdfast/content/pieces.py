@@ -11,7 +11,7 @@ PIECE_BYTES = 1 << 20
 _SMALL_BYTES = 256 << 10
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]
-"""Return up to ``length`` bytes of the file from ``offset``: ``read_at(offset, length)``; fewer only at its end."""
+"""``read_at(offset, length)`` returns that part of the file, shorter only at the file's end."""
 
 
 class Piece(NamedTuple):
@@ -39,7 +39,7 @@ class Splitter(Protocol):
         """Return the pieces that the window's beginning is made of.
 
         Args:
-            window: The file's bytes from ``offset``. What the pieces leave over comes first in the next window.
+            window: The file's bytes from ``offset``. What the pieces leave over begins the next window.
             offset: Where the window begins: 0, then the end of the last piece.
             final: The window reaches the end of the file; the pieces then cover all of it.
 

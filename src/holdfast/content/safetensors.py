@@ -72,7 +72,7 @@ def _tensor(entry: dict[str, object], header_end: int) -> Tensor:
 
 
 def safetensors_splitter(size: int, read_at: ReadAt) -> PlannedSplitter:
-    """Return the splitter ``st1`` for this file. Raises `MalformedContentError` if it is no safetensors file."""
+    """Return ``st1`` for this file. Raises `MalformedContentError` if it is no safetensors file."""
     layout = read_layout(size, read_at)
     if layout.end > size:
         raise MalformedContentError("A safetensors file is cut.")

@@ -1,7 +1,7 @@
 """The registry of splitters: where each kind of file is cut into chunks.
 
-A splitter only places cuts, so a wrong guess costs dedup and never correctness. The name of a splitter stands for
-exactly its cuts: whoever changes them gives it a new name.
+A splitter only places cuts, so a wrong guess costs dedup and never correctness. The name of a splitter stands
+for exactly its cuts: whoever changes them gives it a new name.
 """
 
 from __future__ import annotations
@@ -120,12 +120,13 @@ def choose_splitter(size: int, read_at: ReadAt) -> Splitter:
 
     Reads a few structures of the file and believes none of them: what cannot be parsed is cut by content.
     """
-    for make in SPLITTERS.values():
+    *for_one_format, for_all = SPLITTERS.values()
+    for make in for_one_format:
         try:
             return make(size, read_at)
         except MalformedContentError:
             continue
-    return CdcSplitter()
+    return for_all(size, read_at)
 
 
 def _make_whole(size: int, read_at: ReadAt) -> Splitter:  # noqa: ARG001

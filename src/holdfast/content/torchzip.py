@@ -114,21 +114,21 @@ def _iter_entries(data: bytes) -> Iterator[Entry]:
 
 
 def _wide_fields(extra: bytes) -> Iterator[int]:
-    """Yield the 64-bit values of an extra field: in order, those of the 32-bit fields that are all ones."""
+    """Return the 64-bit values of an extra field: in order, those of the 32-bit fields that are all ones."""
     at = 0
     while at + _EXTRA.size <= len(extra):
         tag, length = _EXTRA.unpack_from(extra, at)
         at += _EXTRA.size
         if tag == _ZIP64_EXTRA:
             body = extra[at : at + length]
-            for (value,) in _U64.iter_unpack(body[: len(body) // _U64.size * _U64.size]):
-                yield value
-            return
+            whole = body[: len(body) // _U64.size * _U64.size]
+            return (value for (value,) in _U64.iter_unpack(whole))
         at += length
+    return iter(())
 
 
 def zip_splitter(size: int, read_at: ReadAt) -> PlannedSplitter:
-    """Return the splitter ``ptz1`` for this file. Raises `MalformedContentError` if it is no zip archive."""
+    """Return ``ptz1`` for this file. Raises `MalformedContentError` if it is no zip archive."""
     if not is_zip(read_at):
         raise MalformedContentError("This is not a zip archive.")
     directory = find_directory(size, read_at)
