@@ -41,7 +41,15 @@ class HoldfastServer:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-c", PROGRAM, str(self.data), str(self.port), str(self.home), repr(self._options)]
+        command = [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            str(self.data),
+            str(self.port),
+            str(self.home),
+            repr(self._options),
+        ]
         with (self.folder / "server.log").open("ab") as log, (self.folder / "server.out").open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=log, env=dict(os.environ))
         deadline = time.monotonic() + 20

@@ -1,18 +1,16 @@
-"""A vault on another machine, over HTTP: `RemoteVault`, and `AdaptiveLimit` for those who send to it in parallel.
+"""A vault on another machine, over HTTP: `RemoteVault`.
 
-`RemoteVault` is loaded on first use: it needs pydantic, which a training process that only saves never does.
+It is loaded on first use: it needs pydantic, which a training process that only saves never does.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from holdfast.remote.limit import AdaptiveLimit
-
 if TYPE_CHECKING:
     from holdfast.remote.vault import RemoteVault
 
-__all__ = ["AdaptiveLimit", "RemoteVault"]
+__all__ = ["RemoteVault"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 **How it works.** A pure ASGI middleware. It gives the request an id, refuses callers without a valid key on every
 path that is not declared open, so that a new route is closed unless somebody opens it, and bounds the time that a
-client may keep the server waiting, by a sum of seconds that grows with the bytes that moved. Whatever fails behind it
+client may keep the server waiting: a patience that waiting uses up and bytes that move restore. Whatever fails behind it
 is answered here, or, if the answer has begun, the connection is cut, so that the client sees that it is not whole.
 """
 
@@ -41,7 +41,7 @@ class Gate:
     Args:
         app: What to ask behind the gate.
         vault_of: Knows the API keys; called in a worker thread.
-        stall_s: How long a client may keep the server waiting in one request, besides a second for each 8 KiB.
+        stall_s: How long a client may keep the server waiting; each 8 KiB that move restore a second of it.
     """
 
     def __init__(self, app: ASGIApp, *, vault_of: VaultOf, stall_s: float = STALL_S) -> None:
@@ -87,6 +87,7 @@ class _Exchange:
         self.started_at = time.monotonic()
         self._receive = receive
         self._send = send
+        self._stall_s = stall_s
         self._patience_s = stall_s
         self._body_ended = False
 
@@ -95,7 +96,7 @@ class _Exchange:
             return await self._receive()
         message = await self._bounded(self._receive)
         if message["type"] == "http.request":
-            self._patience_s += len(message.get("body", b"")) / SLOWEST_BYTES_PER_S
+            self._moved(len(message.get("body", b"")))
             self._body_ended = not message.get("more_body", False)
         return message
 
@@ -103,12 +104,15 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
-        elif message["type"] == "http.response.body":
+        await self._bounded(lambda: self._send(message))
+        if message["type"] == "http.response.body":
             size = len(message.get("body", b""))
             self.sent_bytes += size
-            self._patience_s += size / SLOWEST_BYTES_PER_S
             self.complete = not message.get("more_body", False)
-        await self._bounded(lambda: self._send(message))
+            self._moved(size)
+
+    def _moved(self, size_bytes: int) -> None:
+        self._patience_s = min(self._patience_s + size_bytes / SLOWEST_BYTES_PER_S, self._stall_s)
 
     async def _bounded(self, wait: Callable[[], object]) -> Message:
         began_at = time.monotonic()

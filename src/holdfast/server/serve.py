@@ -17,6 +17,7 @@ from holdfast.names import to_label
 from holdfast.server.app import create_app
 from holdfast.server.auth import hash_of, is_well_formed, new_api_key
 from holdfast.server.connection import Connection
+from holdfast.server.gate import STALL_S
 from holdfast.settings import Secret
 from holdfast.vault import LocalVault, open_vault_at
 from holdfast.vault.keys import Keys
@@ -35,6 +36,7 @@ def serve(
     *,
     home: Path,
     show_key: bool = False,
+    stall_s: float = STALL_S,
 ) -> None:
     """Serve the vault in ``data_dir`` until a signal says stop. Blocks; call it in the main thread.
 
@@ -48,6 +50,7 @@ def serve(
         port: The port; 0 picks a free one.
         home: Where the user's credentials are.
         show_key: Write a key that was just made to standard output even if that is not a terminal.
+        stall_s: How long a client may keep the server waiting; each 8 KiB that move restore a second of it.
 
     Raises:
         UsageError: The address cannot be listened on.
@@ -64,7 +67,7 @@ def serve(
         keys = Keys(vault.foundation.catalog)
         url = _url(_ANY_ADDRESS.get(host, host), port)
         new_key = _welcome(keys, home, url)
-        server = _server(vault, keys)
+        server = _server(vault, keys, stall_s)
         sys.stdout.write(f"Holdfast is serving {data_dir} at {url}\n")
         if new_key is not None:
             _tell_login(_url(_reachable(host), port), new_key, show_key=show_key or sys.stdout.isatty())
@@ -74,13 +77,13 @@ def serve(
         vault.close()
 
 
-def _server(vault: LocalVault, keys: Keys) -> uvicorn.Server:
+def _server(vault: LocalVault, keys: Keys, stall_s: float) -> uvicorn.Server:
     def vault_of(key: str) -> LocalVault | None:
         identity = keys.find(hash_of(key)) if is_well_formed(key) else None
         return vault.for_caller(identity) if identity else None
 
     config = uvicorn.Config(
-        create_app(vault_of),
+        create_app(vault_of, stall_s=stall_s),
         http=Connection,
         loop="uvloop",
         ws="none",
