@@ -22,7 +22,7 @@ from holdfast.sync.limit import Limit
 from holdfast.sync.session import Session
 from holdfast.sync.windows import Window
 
-MEMORY_BYTES = 64 << 20
+_MEMORY_BYTES = 64 << 20
 _MOST_SENDERS = 8
 _REMEMBERED_IDS = 1 << 16
 _MOSTLY_NEW = 0.75
@@ -61,8 +61,8 @@ class _OpenPack:
 
 
 def most_senders(pack_bytes: int) -> int:
-    """Return how many packs of this size may be on their way beside the one that is being filled."""
-    return max(1, min(_MOST_SENDERS, MEMORY_BYTES // pack_bytes - 1))
+    """Return how many packs of this size may be on their way beside those that two workers fill."""
+    return max(1, min(_MOST_SENDERS, _MEMORY_BYTES // pack_bytes - 2))
 
 
 class Packer:
