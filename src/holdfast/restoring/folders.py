@@ -41,6 +41,14 @@ class Folder:
         """Open a file of this folder, never through a symbolic link."""
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.fd)
 
+    def has(self, name: str) -> bool:
+        """Tell whether anything is at a name, be it a link to nowhere."""
+        try:
+            os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def unlink(self, name: str) -> None:
         """Remove a file; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
