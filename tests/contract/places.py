@@ -1,0 +1,93 @@
+"""Where the suite's vaults live. To run the suite over one more `Vault`, add a class here and a line to `PLACES`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from holdfast.protocol.vault import Vault
+from holdfast.vault import open_vault, open_vault_at
+from holdfast.vault.blobs import Blobs, open_blobs
+from holdfast.vault.blobs.memory import MemoryBlobs
+
+
+class Place(Protocol):
+    """Storage that a vault can be opened on, closed, and opened again."""
+
+    blobs: Blobs
+    """The store below the vault, for tests that damage what is in it."""
+
+    def open(self) -> Vault:
+        """Open the vault, also while it is open elsewhere."""
+
+    def close(self) -> None:
+        """End what `open` needs."""
+
+
+class MemoryPlace:
+    """SQLite and blobs in memory."""
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+        self.blobs: Blobs = MemoryBlobs()
+        self._url = f"sqlite:///{folder / 'catalog.sqlite'}"
+
+    def open(self) -> Vault:
+        return open_vault(self._url, self.blobs, user="me")
+
+    def close(self) -> None:
+        pass
+
+
+class EmbeddedPlace:
+    """The embedded vault, as users have it."""
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+        self._folder = folder / "vault"
+        self.blobs = open_blobs((self._folder / "blobs").as_uri())
+
+    def open(self) -> Vault:
+        return open_vault_at(self._folder, user="me", reserve_bytes=0)
+
+    def close(self) -> None:
+        pass
+
+
+class ServicePlace:
+    """A catalog and blobs by URL, on services that the session started."""
+
+    def __init__(self, catalog_url: str, blobs_url: str, options: dict[str, str] | None = None) -> None:
+        self._catalog_url = catalog_url
+        self._blobs_url = blobs_url
+        self._options = options
+        self.blobs = open_blobs(blobs_url, options)
+
+    def open(self) -> Vault:
+        return open_vault(self._catalog_url, self._blobs_url, blob_options=self._options, user="me")
+
+    def close(self) -> None:
+        pass
+
+
+def postgres_local(request: pytest.FixtureRequest, folder: Path) -> Place:
+    return ServicePlace(request.getfixturevalue("postgres").new_database(), (folder / "blobs").as_uri())
+
+
+def sqlite_moto(request: pytest.FixtureRequest, folder: Path) -> Place:
+    s3 = request.getfixturevalue("moto")
+    return ServicePlace(f"sqlite:///{folder / 'catalog.sqlite'}", s3.new_bucket(), s3.options)
+
+
+def postgres_radosgw(request: pytest.FixtureRequest, folder: Path) -> Place:
+    s3 = request.getfixturevalue("radosgw")
+    return ServicePlace(request.getfixturevalue("postgres").new_database(), s3.new_bucket(), s3.options)
+
+
+PLACES = [
+    pytest.param(MemoryPlace, id="sqlite-memory"),
+    pytest.param(EmbeddedPlace, id="sqlite-local"),
+    pytest.param(postgres_local, id="postgres-local", marks=pytest.mark.services),
+    pytest.param(sqlite_moto, id="sqlite-moto", marks=pytest.mark.services),
+    pytest.param(postgres_radosgw, id="postgres-radosgw", marks=pytest.mark.services),
+]
