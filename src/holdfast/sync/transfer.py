@@ -116,6 +116,7 @@ class Transfer:
         for threads in (self._workers, self._digests, self._committer):
             threads.shutdown(wait=True, cancel_futures=True)
         self._packer.close()
+        self._pool.close()
         self._tally.close()
 
     # -- reading, in the caller's thread

@@ -30,7 +30,7 @@ class Window:
         """Let go; after the last holder did, the bytes may change at any time."""
         with self._pool.lock:
             self._holders -= 1
-            if self._holders == 0:
+            if self._holders == 0 and not self._pool.is_closed:
                 self._holders = 1
                 self._pool.free.append(self)
 
@@ -41,6 +41,7 @@ class WindowPool:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.free: list[Window] = []
+        self.is_closed = False
 
     def take(self) -> Window:
         """Return a window that nobody else holds; its bytes are arbitrary."""
@@ -48,3 +49,9 @@ class WindowPool:
             if self.free:
                 return self.free.pop()
         return Window(self)
+
+    def close(self) -> None:
+        """Give the memory back to the system, now and as windows are released."""
+        with self.lock:
+            self.is_closed = True
+            self.free.clear()

@@ -6,11 +6,12 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.content.packs import iter_frames, open_frame
 from holdfast.content.hashing import content_digest
 from holdfast.content.manifests import decode_places
+from holdfast.content.packs import iter_frames, open_frame
 from holdfast.errors import VaultUnavailableError
 from holdfast.names import RunPath
 from holdfast.protocol.messages import FileRef, LocateQuery, PackRange, ReadQuery, RunSpec
@@ -27,7 +28,9 @@ def open_run_vault(folder: Path) -> LocalVault:
     """Return a vault that has the run."""
     vault = open_vault(f"sqlite:///{folder / 'catalog.sqlite'}", (folder / "blobs").as_uri(), user="me")
     vault.open_run(
-        RunSpec(entity=RUN.entity, project=RUN.project, run_id=RUN.run_id, attempt=ATTEMPT, started_at=time.time())
+        RunSpec(
+            entity=RUN.entity, project=RUN.project, run_id=RUN.run_id, attempt=ATTEMPT, started_at=time.time()
+        )
     )
     return vault
 
@@ -41,7 +44,7 @@ class WatchedVault:
         self.pack_bytes = 0
         self.request_bytes = 0
         self.fail_at: int | None = None
-        self.before = lambda name: None
+        self.before: Callable[[str], None] = str
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str):
