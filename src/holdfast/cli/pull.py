@@ -47,9 +47,7 @@ def command(
         files = _chosen(now, path, patterns, version)
         counts = RestoreProgress()
         with _output.progress("Restoring", lambda: _meter(counts)):
-            report = restore_files(
-                now.vault, path, files, root=root, replace=replace, progress=counts
-            )
+            report = restore_files(now.vault, path, files, root=root, replace=replace, progress=counts)
     if as_json:
         _output.data_json([_record(result) for result in report.files])
     _tell(report, root)

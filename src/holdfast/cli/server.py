@@ -17,7 +17,9 @@ from holdfast.settings import load_settings
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8420, show_default=True, help="The port; 0 picks a free one.")
-@click.option("--show-key", is_flag=True, help="Print a key that was just made even where nobody is at a terminal.")
+@click.option(
+    "--show-key", is_flag=True, help="Print a key that was just made even where nobody is at a terminal."
+)
 def command(data: Path | None, host: str, port: int, *, show_key: bool) -> None:
     """Serve a vault until the process is told to stop.
 

@@ -29,9 +29,7 @@ from holdfast.protocol.messages import FileInfo
 from holdfast.restoring.disk import file_digest, start_writing
 from holdfast.restoring.folders import Folder, Folders, Parts
 from holdfast.rundir.processes import boot_name, host_name, process_is_alive, process_start
-
-PART_SUFFIX = ".holdfast-part"
-"""How the name of every part ends; nothing else should be stored or listed under such a name."""
+from holdfast.sync.watch import PART_SUFFIX
 
 _NAME = re.compile(
     r"\..*\.(?P<file>[0-9a-f]{12})-(?P<content>[0-9a-f]{16})"

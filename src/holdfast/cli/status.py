@@ -1,0 +1,89 @@
+"""``holdfast status``: what of my runs is safe, what is not, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from holdfast.cli import _output
+from holdfast.cli._directories import Standing, known_directories, named_directories, standing_of
+from holdfast.cli._session import settings_in_force
+
+_SHOWN = 10
+
+
+@click.command
+@click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, with every file that is not stored.")
+def command(folders: tuple[Path, ...], *, as_json: bool) -> None:
+    """Show which of my runs are safe on the vault, what is not, and why.
+
+    Looks at the run directories below ./holdfast and at those elsewhere that are not done, or at those in DIR. Like
+    every command it first starts the syncers of runs that were left behind. Nothing is asked of the vault.
+
+    \b
+    Example:
+        holdfast status
+    """
+    settings = settings_in_force()
+    directories = named_directories(folders) if folders else known_directories(settings)
+    standings = [standing for directory in directories if (standing := standing_of(directory)) is not None]
+    records = [_record(standing) for standing in standings]
+    if as_json:
+        _output.data_json(records)
+        return
+    if not records:
+        _output.note("There are no run directories here, and none elsewhere that is not done.")
+    for record in records:
+        _tell(record)
+
+
+def _record(standing: Standing) -> dict[str, Any]:
+    facts = standing.facts
+    stored = [file.stored for file in facts.files.values() if file.stored is not None]
+    names = {file.name for file in facts.files.values()} | set(standing.unstored)
+    return {
+        "run": standing.run,
+        "name": facts.registered.name if facts.registered else standing.opened.name,
+        "directory": str(standing.directory.path),
+        "server": standing.opened.base_url,
+        "state": standing.state,
+        "files_stored": len(names) - len(standing.unstored),
+        "files_total": len(names),
+        "bytes_stored": sum(fact.size for fact in stored),
+        "not_stored": standing.unstored,
+        "trouble": _trouble(standing),
+    }
+
+
+def _trouble(standing: Standing) -> str | None:
+    """Return what keeps the syncer from storing."""
+    if standing.facts.refused is not None:
+        return standing.facts.refused.message
+    if standing.is_done:
+        return None
+    try:
+        found = json.loads(standing.directory.progress.read_text(encoding="utf-8")).get("trouble")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return None if found is None else str(found)
+
+
+def _tell(record: dict[str, Any]) -> None:
+    name = f"  {record['name']}" if record["name"] else ""
+    _output.data(
+        f"{record['run']}{name}: {record['state']}, {record['files_stored']} of "
+        f"{_output.count_text(record['files_total'], 'file')} stored ({_output.size_text(record['bytes_stored'])})"
+    )
+    missing = record["not_stored"]
+    for file in list(missing)[:_SHOWN]:
+        _output.data(f"    {file}: {missing[file]}")
+    if len(missing) > _SHOWN:
+        _output.data(f"    and {len(missing) - _SHOWN} more (--json lists all)")
+    if record["trouble"]:
+        _output.data(f"    trouble: {record['trouble']}")
+    if record["state"] in ("offline", "incomplete", "refused"):
+        _output.data(f"    next: holdfast sync {record['directory']}")
