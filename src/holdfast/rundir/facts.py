@@ -157,6 +157,8 @@ class Stored:
     """False: the vault had this content as the newest version already."""
     saves: list[str] = field(default_factory=list)
     """``save_id`` of each `Saved` fact that this fulfils for this name."""
+    grown: bool = False
+    """Read while it grew: whole records up to some moment. The file is read in full once more at the end of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,15 @@ _CLASSES: dict[str, type[Fact]] = {
 
 def to_record(fact: Fact) -> Record:
     """Return the record of a fact."""
-    return {"fact": fact.fact, **dataclasses.asdict(fact)}
+    record = {"fact": fact.fact, **_fields(fact)}
+    if isinstance(fact, Saved):
+        record["files"] = [_fields(file) for file in fact.files]
+    return record
+
+
+def _fields(value: Fact | SavedFile) -> Record:
+    """Return the fields of a value as they are: `dataclasses.asdict` copies them, which `save` has no time for."""
+    return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
 
 
 def from_records(records: Iterable[Record]) -> Iterator[Fact]:
