@@ -11,7 +11,7 @@ from holdfast.content.manifests import ChunkRef, ManifestBuilder
 from holdfast.content.packs import Kind, PackBuilder
 from holdfast.content.splitters import choose_splitter
 from holdfast.names import RunPath, new_run_id
-from holdfast.protocol.messages import Commit, CommitEntry, RunSpec
+from holdfast.protocol.messages import Commit, CommitEntry, RunSpec, Upload
 from holdfast.protocol.vault import Vault
 
 
@@ -48,14 +48,12 @@ def put_files(vault: Vault, run: RunPath, files: Mapping[str, bytes], **entry: o
             chunk = data[at : at + piece.length]
             ref = ChunkRef(chunk_id(upload.domain_key, chunk), len(chunk))
             manifest.add(ref)
-            pack = _with_room(vault, upload.upload_id, pack, upload.domain_key, len(chunk), upload.pack_bytes)
+            pack = _with_room(vault, upload, pack, len(chunk))
             pack.add(ref.id, chunk, word=piece.word)
             at += piece.length
         body, segments = manifest.finish()
         for segment_id, segment in segments.items():
-            pack = _with_room(
-                vault, upload.upload_id, pack, upload.domain_key, len(segment), upload.pack_bytes
-            )
+            pack = _with_room(vault, upload, pack, len(segment))
             pack.add(segment_id, segment, kind=Kind.SEGMENT)
         fields = {"mtime_ns": time.time_ns(), **entry}
         entries.append(
@@ -73,13 +71,11 @@ def put_files(vault: Vault, run: RunPath, files: Mapping[str, bytes], **entry: o
     return [version.version for version in result.versions]
 
 
-def _with_room(
-    vault: Vault, upload_id: str, pack: PackBuilder, key: bytes, length: int, full: int
-) -> PackBuilder:
-    if pack.size < full and pack.fits(length):
+def _with_room(vault: Vault, upload: Upload, pack: PackBuilder, length: int) -> PackBuilder:
+    if pack.size < upload.pack_bytes and pack.fits(length):
         return pack
-    _put(vault, upload_id, pack)
-    return PackBuilder(key)
+    _put(vault, upload.upload_id, pack)
+    return PackBuilder(upload.domain_key)
 
 
 def _put(vault: Vault, upload_id: str, pack: PackBuilder) -> None:

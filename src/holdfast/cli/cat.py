@@ -19,7 +19,7 @@ def command(run: str, name: str, version: int | None) -> None:
     \b
     Example:
         holdfast cat me/mnist/a1b2c3d4 history.jsonl | tail -1
-    """
+    """  # noqa: D301 - click needs the backspace itself
     from holdfast.protocol.messages import FileRef
     from holdfast.restoring.content import iter_content
 

@@ -23,7 +23,7 @@ def command(url: str, key: str | None) -> None:
     \b
     Example:
         holdfast login http://training-server:8420
-    """
+    """  # noqa: D301 - click needs the backspace itself
     from holdfast.remote import RemoteVault
 
     settings = load_settings()

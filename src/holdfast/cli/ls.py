@@ -30,7 +30,7 @@ def command(path: str, *, versions: bool, as_json: bool) -> None:
     Examples:
         holdfast ls me/mnist
         holdfast ls -v me/mnist/a1b2c3d4/model.pt
-    """
+    """  # noqa: D301 - click needs the backspace itself
     with session() as now:
         parts = _parts(path)
         if len(parts) < 2:

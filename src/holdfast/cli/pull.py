@@ -39,7 +39,7 @@ def command(
     \b
     Example:
         holdfast pull me/mnist/a1b2c3d4 'checkpoints/**' --root restored
-    """
+    """  # noqa: D301 - click needs the backspace itself
     from holdfast.restoring.files import restore_files
 
     with session() as now:

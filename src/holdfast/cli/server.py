@@ -28,7 +28,7 @@ def command(data: Path | None, host: str, port: int, *, show_key: bool) -> None:
     \b
     Example:
         holdfast server --data /big/disk --host 0.0.0.0
-    """
+    """  # noqa: D301 - click needs the backspace itself
     from holdfast.server.serve import serve
 
     settings = load_settings()

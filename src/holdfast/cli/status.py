@@ -27,7 +27,7 @@ def command(folders: tuple[Path, ...], *, as_json: bool) -> None:
     \b
     Example:
         holdfast status
-    """
+    """  # noqa: D301 - click needs the backspace itself
     settings = settings_in_force()
     directories = named_directories(folders) if folders else known_directories(settings)
     standings = [standing for directory in directories if (standing := standing_of(directory)) is not None]

@@ -37,7 +37,7 @@ def command(target: str, *, root: Path, as_json: bool) -> None:
     Examples:
         holdfast verify me/mnist/a1b2c3d4 --root restored
         holdfast verify holdfast/run-20171023_105053-3o4933r0
-    """
+    """  # noqa: D301 - click needs the backspace itself
     settings = settings_in_force()
     directory = Path(target)
     if (directory / "journal.jsonl").exists():

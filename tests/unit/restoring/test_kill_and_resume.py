@@ -57,8 +57,8 @@ def test_killed_at_random_moments_each_file_is_the_old_or_the_new_one(place, kil
         process = start(place, pause_s=0.003)
         time.sleep(rng.uniform(0, 0.12))
         kill(process)
-        for name in old:
-            assert (place.root / name).read_bytes() in (old[name], new[name])
+        for name, data in old.items():
+            assert (place.root / name).read_bytes() in (data, new[name])
 
     assert not place.files(replace=True).failed
     assert {name: (place.root / name).read_bytes() for name in new} == new

@@ -65,7 +65,7 @@ def test_a_mode_that_writes_is_refused(place):
 
 
 def test_an_unknown_file_is_an_error_that_names_it(place):
-    with pytest.raises(StoredFileNotFoundError, match="nothing.pt"):
+    with pytest.raises(StoredFileNotFoundError, match=r"nothing\.pt"):
         place.file("nothing.pt")
 
 

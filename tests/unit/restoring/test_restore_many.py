@@ -34,7 +34,7 @@ def test_the_same_bytes_under_many_names_come_once(place):
 
 
 def test_patterns_and_folders_choose_files(place):
-    put_files(place.vault, place.run, {name: b"x" for name in ("a/1.pt", "a/2.txt", "a/b/3.pt", "c.pt")})
+    put_files(place.vault, place.run, dict.fromkeys(("a/1.pt", "a/2.txt", "a/b/3.pt", "c.pt"), b"x"))
 
     def chosen(*patterns):
         return [info.name for info in select_files(place.vault, place.run, patterns)]
