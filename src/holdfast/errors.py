@@ -28,7 +28,6 @@
     ├── VaultUnavailableError       cannot be reached or answered with a fault (also ConnectionError)
     ├── VaultFullError              the vault refuses uploads: disk full
     ├── VaultLocationError          a place where no vault can safely live
-    ├── RunDirectoryError           the run directory cannot be written (also OSError)
     ├── IncompleteError             finish(strict=True): not everything is stored
     └── WaitTimeoutError            wait() ran out of time (also TimeoutError)
 
@@ -276,14 +275,6 @@ class VaultLocationError(HoldfastError):
 
     code = "vault_location"
     exit_code = 2
-
-
-class RunDirectoryError(HoldfastError, OSError):
-    """The run directory cannot be made or written, so what was asked is not recorded."""
-
-    code = "run_directory"
-    exit_code = 8
-    hint = "Free space there, or set HOLDFAST_DIR to a folder that can be written."
 
 
 class IncompleteError(HoldfastError):

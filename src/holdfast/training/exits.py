@@ -1,0 +1,85 @@
+"""Notices how the script ends, so that a run that nobody finished is finished with the right exit code."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NoReturn
+
+INTERRUPTED = 130
+
+
+class ExitWatch:
+    """Calls back when the interpreter exits; only in the process that made it.
+
+    It wraps ``sys.excepthook`` and ``sys.exit``. What `sys.exit` was given does not count when the script is seen to
+    go on after it (see `goes_on`).
+
+    Args:
+        at_exit: Called with the exit code at the interpreter's exit.
+    """
+
+    def __init__(self, at_exit: Callable[[int], None]) -> None:
+        self._at_exit = at_exit
+        self._pid = os.getpid()
+        self._raised: int | None = None
+        self._exited: int | None = None
+        self._hook = sys.excepthook
+        self._exit = sys.exit
+        sys.excepthook = self._on_exception
+        sys.exit = self._on_sys_exit
+        atexit.register(self._on_exit)
+
+    def goes_on(self) -> None:
+        """Note that the script lives: somebody caught the `SystemExit`."""
+        self._exited = None
+
+    def remove(self) -> None:
+        """Stop watching."""
+        atexit.unregister(self._on_exit)
+        if sys.excepthook == self._on_exception:
+            sys.excepthook = self._hook
+        if sys.exit == self._on_sys_exit:
+            sys.exit = self._exit
+
+    def _on_exception(
+        self, kind: type[BaseException], exc: BaseException, trace: TracebackType | None
+    ) -> None:
+        self._raised = exit_code_of(exc)
+        self._hook(kind, exc, trace)
+
+    def _on_sys_exit(self, status: Any = None, /) -> NoReturn:
+        self._exited = exit_code_of(SystemExit(status))
+        self._exit(status)
+
+    def _on_exit(self) -> None:
+        if os.getpid() == self._pid:
+            self._at_exit(self._raised or self._exited or 0)
+
+
+def exit_code_of(exc: BaseException | None) -> int:
+    """Return the exit code of a script that ends by this exception (None: by itself)."""
+    if exc is None:
+        return 0
+    if isinstance(exc, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(exc, SystemExit):
+        if exc.code is None:
+            return 0
+        return exc.code if isinstance(exc.code, int) else 1
+    return 1
+
+
+def exit_at_once(code: int) -> NoReturn:
+    """End the process with this code from within an exit handler, where raising would change nothing."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue  # it is closed
+    os._exit(code)

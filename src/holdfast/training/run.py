@@ -1,0 +1,446 @@
+"""The run under way, as the training script sees it.
+
+Everything here only touches the run directory: nothing waits for the network, except where a method says so.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Protocol, Self, TypeVar, overload
+
+from holdfast.errors import IncompleteError, LocalFileError, UsageError
+from holdfast.names import check_file_name
+from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Stored, to_record
+from holdfast.rundir.layout import RunDirectory
+from holdfast.rundir.records import RecordWriter
+from holdfast.settings import Settings
+from holdfast.training.ending import FinishReport, Wait, report_of, tell
+from holdfast.training.exits import ExitWatch, exit_at_once, exit_code_of
+from holdfast.training.launch import SyncerProcess
+from holdfast.training.records import Config, History, Summary
+from holdfast.training.save import Saver
+from holdfast.training.saved import SavedFileHandle, SavedFiles, wait_for_stored
+from holdfast.training.synclog import SyncLog
+from holdfast.training.terminal import Terminal
+
+T = TypeVar("T")
+
+_NAME_WAIT_S = 5.0
+_REGISTER_WAIT_S = 30.0
+
+
+class Restorer(Protocol):
+    """Fetches a file of a run from the vault; given to a run by whoever knows the vault."""
+
+    def __call__(
+        self,
+        settings: Settings,
+        name: str,
+        run_path: str,
+        *,
+        root: Path,
+        replace: bool,
+        version: int | None,
+        mode: str,
+        announce: Callable[[str, int], None] | None,
+    ) -> IO[Any]:
+        """Restore a file and open it; ``announce`` is told digest and size before the file appears."""
+
+
+class Run:
+    """A training run. Made by `holdfast.init`; usable as a context manager that finishes it.
+
+    Safe to use from several threads. Processes forked off may `save` and `log`; the run is finished by the process
+    that began it.
+
+    Attributes:
+        config: The configuration; kept with the run.
+        summary: The last value of everything logged; kept with the run.
+    """
+
+    config: Config
+    summary: Summary
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        opened: Opened,
+        *,
+        settings: Settings,
+        journal: RecordWriter,
+        log: SyncLog,
+        syncer: SyncerProcess | None,
+        terminal: Terminal,
+        restorer: Restorer,
+        step: int = 0,
+    ) -> None:
+        self._directory = directory
+        self._opened = opened
+        self._settings = settings
+        self._journal = journal
+        self._terminal = terminal
+        self._restorer = restorer
+        self._log = log
+        self._syncer = syncer
+        self._report: FinishReport | None = None
+        self._pid = os.getpid()
+        self._unlogged: dict[str, Any] = {}
+        self.config = Config(directory.files / "config.yaml", directory.path / "config.yaml.part")
+        self.summary = Summary(directory.files / "summary.json", directory.path / "summary.json.part")
+        self._history = History(directory.files / "history.jsonl", step)
+        self._saver = Saver(
+            directory,
+            run_root=str(settings.run_root),
+            journal=journal,
+            copy_limit=settings.pin_copy_limit,
+            terminal=terminal,
+            wait=self._wait_for,
+        )
+        self._exit = ExitWatch(self._finish_at_exit)
+
+    # ------------------------------------------------------------ who and where
+
+    @property
+    def dir(self) -> str:
+        """The folder whose files belong to the run, absolute: what is in it is stored at the end at the latest."""
+        return str(self._directory.files)
+
+    @property
+    def id(self) -> str:
+        return self._opened.run_id
+
+    @property
+    def project(self) -> str:
+        return self._opened.project
+
+    @property
+    def mode(self) -> str:
+        """online, offline or disabled."""
+        return self._opened.mode
+
+    @property
+    def entity(self) -> str | None:
+        """The entity that the run belongs to; waits a few seconds if only the server knows, then is None."""
+        return self._opened.entity or self._from_vault(lambda found: found.entity)
+
+    @property
+    def name(self) -> str | None:
+        """The readable name. If the vault gives it, this waits a few seconds for it, and then is None."""
+        return self._opened.name or self._from_vault(lambda found: found.name)
+
+    @property
+    def path(self) -> str:
+        """``entity/project/id``; without an entity while that is not known."""
+        return "/".join(part for part in (self.entity, self.project, self.id) if part)
+
+    @property
+    def url(self) -> str | None:
+        """The run's page on the server; None if there is no server."""
+        entity = self.entity if self._opened.base_url else None
+        return f"{self._opened.base_url}/{entity}/{self.project}/runs/{self.id}" if entity else None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the run had been begun before; waits a few seconds for the vault to tell."""
+        return bool(self._from_vault(lambda found: found.resumed))
+
+    @property
+    def step(self) -> int:
+        """The step that the next `log` without one gets."""
+        return self._history.step
+
+    @property
+    def is_finished(self) -> bool:
+        return self._report is not None
+
+    def __repr__(self) -> str:
+        return f"<Run {self.project}/{self.id} in {self._directory.path}>"
+
+    # ------------------------------------------------------------ files
+
+    @overload
+    def save(self) -> bool: ...
+    @overload
+    def save(
+        self,
+        glob_str: str | bytes | os.PathLike[str] | None = None,
+        base_path: str | bytes | os.PathLike[str] | None = None,
+        policy: Literal["live", "now", "end"] = "live",
+        *,
+        path: str | bytes | os.PathLike[str] | None = None,
+        glob: bool = True,
+    ) -> SavedFiles: ...
+    def save(
+        self,
+        glob_str: object = None,
+        base_path: object = None,
+        policy: str = "live",
+        *,
+        path: object = None,
+        glob: bool = True,
+    ) -> SavedFiles | bool:
+        """Keep files with the run.
+
+        Returns in a millisecond whatever the size: the files are linked into `dir` and recorded. When this has
+        returned they are not forgotten, whatever dies next; a syncer stores them, now or later.
+
+        Without any argument it makes sure that the run is on the vault (so that `name` is known) and returns whether
+        it is.
+
+        Args:
+            glob_str: A file, a folder (all that is in it), or a pattern with ``*``, ``?``, ``[...]`` and the recursive
+                ``**``. A path that exists is that file, whatever characters it has.
+            base_path: The folder that the names within the run are relative to. None: a relative path keeps its
+                folders, an absolute one those below the working directory or `dir`, else the folder it lies in.
+            policy: ``live``: store now and whenever the file changes. ``now``: store the bytes of this moment, once.
+                ``end``: store when the run ends.
+            path: The same as ``glob_str``.
+            glob: False: take the path as it is written and not as a pattern.
+
+        Returns:
+            A handle for each file, whose `wait` tells when it is stored. Empty, after a warning, if nothing matches.
+
+        Raises:
+            CloudUrlError: A cloud storage URL was given.
+            UsageError: The call cannot be meant; nothing of it is recorded.
+            LocalFileError: The run directory cannot be written; nothing of the call is recorded.
+        """
+        self._check_running()
+        if glob_str is None and path is None:
+            if base_path is not None or not glob:
+                raise UsageError("save() was given no path.")
+            return self._ensure_registered()
+        if glob_str is not None and path is not None:
+            raise UsageError("save() takes either glob_str or path, not both.")
+        argument = path if glob_str is None else glob_str
+        saved = self._saver.save(argument, base_path=base_path, policy=policy, literal=not glob)
+        self._keep_going()
+        return saved
+
+    def restore(
+        self,
+        name: str,
+        run_path: str | None = None,
+        replace: bool = False,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        version: int | None = None,
+        mode: str = "rb",
+    ) -> IO[Any]:
+        """Get a file of a run back from the vault, every byte verified. Waits for the network; writes nothing there.
+
+        Args:
+            name: The file's name within the run.
+            run_path: ``entity/project/id``; None: this run, if it was resumed.
+            replace: Overwrite a local file that has other content.
+            root: The folder to restore to; None: `dir`.
+            version: An older version; None: the newest.
+            mode: ``"rb"``, or ``"r"`` for text.
+
+        Returns:
+            The file, open for reading; its ``name`` is the path.
+
+        Raises:
+            UsageError: Neither ``run_path`` nor a resumed run.
+            StoredFileNotFoundError: The run has no such file.
+            TargetExistsError: There is a local file with other content and ``replace`` is False.
+        """
+        name = check_file_name(name)
+        if run_path is None:
+            self._await_registration(_REGISTER_WAIT_S)
+            if not self.resumed:
+                raise UsageError(
+                    "There is no earlier state of this run to restore from.",
+                    hint='Pass run_path="entity/project/run_id", or resume a run: init(id=..., resume="must").',
+                )
+            run_path = self.path
+        elif "://" not in run_path and run_path.strip("/").count("/") < 2:
+            run_path = "/".join(
+                [*self.path.split("/")[: -1 - run_path.strip("/").count("/")], run_path.strip("/")]
+            )
+        folder = Path(self.dir if root is None else root).absolute()
+        return self._restorer(
+            self._settings,
+            name,
+            run_path,
+            root=folder,
+            replace=replace,
+            version=version,
+            mode=mode,
+            announce=self._announcer(folder / name),
+        )
+
+    def _announcer(self, target: Path) -> Callable[[str, int], None] | None:
+        """What a restore brings into `dir` is not a file of this run; the journal says so before it appears."""
+        inside = Path(os.path.normpath(target))
+        if self.is_finished or not inside.is_relative_to(self.dir):
+            return None
+        name = inside.relative_to(self.dir).as_posix()
+        return lambda digest, size: self._journal.append(to_record(Restored(name, digest, size)))
+
+    # ------------------------------------------------------------ values
+
+    def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        """Log values: one line in ``history.jsonl``, and the last values in `summary`.
+
+        NaN and infinities are kept as the texts ``"NaN"``, ``"Infinity"``, ``"-Infinity"``.
+
+        Args:
+            data: The values by name.
+            step: The step they belong to; None: one more than the last.
+            commit: False: keep them for the next call, which logs them along with its own.
+
+        Raises:
+            LocalFileError: The run directory cannot be written.
+        """
+        self._check_running()
+        if not isinstance(data, Mapping):
+            raise TypeError(f"log() takes a dictionary, not {data!r} of type {type(data).__name__}.")
+        if commit is False:
+            self._unlogged.update(data)
+            return
+        row, self._unlogged = {**self._unlogged, **data}, {}
+        try:
+            self.summary.merge(self._history.append(row, step))
+        except OSError as exc:
+            raise LocalFileError(f"log() could not record anything: {exc}.") from exc
+        self._keep_going()
+
+    # ------------------------------------------------------------ the end
+
+    def finish(
+        self, exit_code: int | None = None, timeout: float | None = None, strict: bool | None = None
+    ) -> FinishReport:
+        """End the run and wait until its files are stored, showing progress; then say which are not, and why.
+
+        What is not stored when this returns is stored by the syncer in the background. Calling again changes nothing.
+
+        Args:
+            exit_code: Anything but 0 and None marks the run as failed.
+            timeout: The most seconds to wait. None: the setting ``finish_timeout``; without it, as long as bytes
+                move (gives up after ``stall_timeout`` seconds without progress).
+            strict: Raise if something is missing. None: the setting ``strict``.
+
+        Raises:
+            IncompleteError: ``strict``, and not everything is stored.
+        """
+        if os.getpid() != self._pid:
+            self._terminal.warn("finish() was called by a process forked off; the run goes on.")
+            return FinishReport(0)
+        if self._report is None:
+            self._report = self._finish(exit_code or 0, timeout)
+        strict = self._settings.strict if strict is None else strict
+        if strict and self._report.missing:
+            missing = dict(self._report.missing)
+            raise IncompleteError(
+                f"{len(missing)} of the run's files are not stored: {', '.join(list(missing)[:10])}.",
+                details={"missing": missing},
+            )
+        return self._report
+
+    def _finish(self, exit_code: int, timeout: float | None) -> FinishReport:
+        self._exit.remove()
+        try:
+            if self._unlogged:
+                self.log({})
+            self.summary.flush()
+            self._journal.append(to_record(Finished(exit_code, time.time())))
+            self._journal.flush()
+        except OSError as exc:
+            self._terminal.warn(
+                f"The end of the run could not be recorded ({exc}); the syncer finds out by itself."
+            )
+        report = self._wait_for_end(timeout)
+        self._history.close()
+        self._saver.close()
+        self._journal.close()
+        return report
+
+    def _wait_for_end(self, timeout: float | None) -> FinishReport:
+        sync = f"`holdfast sync {self._directory.path}`"
+        if self._syncer is None:
+            why, next_step = "the run is offline", f"{sync} stores them."
+        else:
+            self._keep_going()
+            waiting = Wait(self._directory, self._log, self._terminal, self._keep_going)
+            timeout_s = self._settings.finish_timeout if timeout is None else timeout
+            ended = waiting.until_ended(timeout_s=timeout_s, stall_s=self._settings.stall_timeout)
+            refused = self._log.refused
+            why = "not stored yet" if refused is None else refused.message
+            next_step = f"The upload goes on in the background; {sync} shows it."
+            if ended or refused is not None:
+                next_step = f"{sync} tries again."
+        report = report_of(self._directory, self._log, self._saver.last, why_not=why)
+        known = self._opened.entity is not None or self._log.registered is not None
+        tell(report, self._terminal, url=self.url if known else None, next_step=next_step)
+        return report
+
+    def _finish_at_exit(self, exit_code: int) -> None:
+        try:
+            self.finish(exit_code)
+        except IncompleteError as exc:
+            if exit_code == 0:
+                self._terminal.warn(str(exc))
+                exit_at_once(exc.exit_code)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish(exit_code_of(exc), strict=False if exc is not None else None)
+
+    # ------------------------------------------------------------ the syncer
+
+    def _check_running(self) -> None:
+        if self._report is not None:
+            raise UsageError("The run is finished.", hint="Call holdfast.init() to begin another.")
+        self._exit.goes_on()
+
+    def _keep_going(self) -> None:
+        if self._syncer is not None:
+            self._syncer.ensure()
+
+    def _await_registration(self, timeout_s: float) -> Registered | None:
+        """Wait until the vault has the run, has refused it, or the time is up."""
+
+        def is_answered() -> bool:
+            self._keep_going()
+            return self._log.registered is not None or self._log.refused is not None
+
+        if self._syncer is not None:
+            self._log.wait(is_answered, timeout_s)
+        return self._log.registered
+
+    def _from_vault(self, get: Callable[[Registered], T]) -> T | None:
+        found = self._await_registration(_NAME_WAIT_S)
+        return None if found is None else get(found)
+
+    def _ensure_registered(self) -> bool:
+        if self._await_registration(_REGISTER_WAIT_S) is not None:
+            return True
+        refused = self._log.refused
+        why = (
+            refused.message
+            if refused
+            else "it is offline"
+            if self._syncer is None
+            else "the vault does not answer"
+        )
+        self._terminal.warn(f"The run is not on the vault: {why}.")
+        return False
+
+    def _wait_for(self, save_id: str, handle: SavedFileHandle, timeout: float | None) -> Stored:
+        if self._syncer is None:
+            raise UsageError(
+                f"{handle.name!r} is not stored while the run is offline.",
+                hint=f"`holdfast sync {self._directory.path}` stores it.",
+            )
+        if handle.policy == "end" and not self.is_finished:
+            raise UsageError(f"{handle.name!r} is stored when the run ends.", hint="Call finish() first.")
+        return wait_for_stored(self._log, save_id, handle, timeout, self._keep_going)

@@ -1,0 +1,141 @@
+"""`save`: match, link, pin, record. Touches no byte of a large file, and is done when the journal has it.
+
+**Invariants.** A call records all of its files by one append, or none. When that fails, the pins and links of the call
+are taken back and the call raises. The files are in the journal when `save` returns.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+
+from holdfast.errors import LocalFileError, UsageError
+from holdfast.rundir.facts import Saved, SavedFile, Watched, to_record
+from holdfast.rundir.layout import RunDirectory
+from holdfast.rundir.records import Record, RecordWriter
+from holdfast.training.links import Links, Undo
+from holdfast.training.pins import Pins
+from holdfast.training.rules import OWN_FILES, Match, Places, Selection, select
+from holdfast.training.saved import SavedFileHandle, SavedFiles, Wait
+from holdfast.training.terminal import Terminal
+
+POLICIES = ("live", "now", "end")
+
+
+class Saver:
+    """Accepts files for one run. Safe to use from any thread, and from processes forked off.
+
+    Args:
+        directory: The run directory.
+        run_root: The folder that holds the run directories.
+        journal: The journal.
+        copy_limit: The most bytes that pins may take as copies.
+        terminal: Where warnings go.
+        wait: What a handle's `wait` does.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        *,
+        run_root: str,
+        journal: RecordWriter,
+        copy_limit: int,
+        terminal: Terminal,
+        wait: Wait,
+    ) -> None:
+        self._run_dir = str(directory.files)
+        self._run_root = run_root
+        self._journal = journal
+        self._links = Links(self._run_dir, str(directory.pins))
+        self._pins = Pins(str(directory.pins), copy_limit=copy_limit)
+        self._terminal = terminal
+        self._wait = wait
+        self._lock = threading.Lock()
+        self._sources: dict[str, str] = {}
+        self._watched: set[tuple[str, str]] = set()
+        os.register_at_fork(after_in_child=self._renew_lock)
+        self.last: dict[str, str] = {}
+        """The last save of each name: its ``save_id``."""
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()  # another thread may have held it when this process was forked off
+
+    def save(self, argument: object, *, base_path: object, policy: str, literal: bool) -> SavedFiles:
+        """See `Run.save`."""
+        if policy not in POLICIES:
+            raise UsageError(f"There is no policy {policy!r}.", hint="Choose live, now or end.")
+        places = Places(os.getcwd(), self._run_dir, self._run_root, self._links.sources)
+        with self._lock:
+            selection = select(argument, places, base_path=base_path, literal=literal)
+            self._warn(selection)
+            return self._accept(selection, policy)
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        self._pins.close()
+
+    def _warn(self, selection: Selection) -> None:
+        for sentence in selection.left_out:
+            self._terminal.warn(sentence)
+        if not selection.matches:
+            looked_for = " nor ".join(repr(path) for path in selection.looked_for)
+            later = "" if selection.watched is None else " What run.dir gets later will be saved."
+            self._terminal.warn(f"save() found nothing: no file is {looked_for}.{later}")
+        for match in selection.matches:
+            other = self._sources.get(match.name)
+            if other is not None and other != match.path:
+                self._terminal.warn(f"{match.path!r} now takes the place of {other!r} as {match.name!r}.")
+            if not os.access(match.path, os.R_OK):
+                self._terminal.warn(f"{match.path!r} cannot be read now; it is stored once it can be.")
+
+    def _accept(self, selection: Selection, policy: str) -> SavedFiles:
+        undo: list[Undo] = []
+        save_id = secrets.token_hex(8)
+        try:
+            files = [
+                file
+                for number, match in enumerate(selection.matches)
+                if (file := self._keep(match, policy, f"{save_id}-{number}", undo))
+            ]
+            self._record(save_id, policy, files, selection.watched)
+        except BaseException as exc:
+            for step in reversed(undo):
+                step()
+            if isinstance(exc, OSError):
+                raise LocalFileError(f"save() could not record anything: {exc}.") from exc
+            raise
+        self._sources.update((file.name, file.path) for file in files)
+        self.last.update((file.name, save_id) for file in files)
+        return SavedFiles(SavedFileHandle(file, save_id, policy, self._wait) for file in files)
+
+    def _keep(self, match: Match, policy: str, pin_name: str, undo: list[Undo]) -> SavedFile | None:
+        if match.name in OWN_FILES and match.path != f"{self._run_dir}/{match.name}":
+            raise UsageError(
+                f"{match.path!r} cannot be saved as {match.name!r}: that is the name of the run's own record.",
+                hint="Save it under another name by another base_path.",
+            )
+        info = match.stat
+        try:
+            pin, is_copy = self._pins.pin(match.path, info, policy, pin_name)
+        except FileNotFoundError:
+            self._terminal.warn(f"{match.path!r} was removed while it was being saved.")
+            return None
+        if pin is not None:
+            undo.append(lambda: self._pins.remove(pin))
+        step = self._links.put(match.name, match.path)
+        if step is not None:
+            undo.append(step)
+        return SavedFile(match.name, match.path, info.st_size, info.st_mtime_ns, info.st_ino, pin, is_copy)
+
+    def _record(self, save_id: str, policy: str, files: list[SavedFile], watched: str | None) -> None:
+        records: list[Record] = []
+        if files:
+            records.append(to_record(Saved(save_id, policy, files)))
+        if watched is not None and (watched, policy) not in self._watched:
+            records.append(to_record(Watched(watched, policy)))
+        if records:
+            self._journal.append(*records)
+        if watched is not None:
+            self._watched.add((watched, policy))

@@ -1,0 +1,204 @@
+"""Begins a run: makes its directory, starts its syncer, and waits for the vault only where ``resume`` asks for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import time
+from typing import Any
+
+from holdfast.credentials import load_credential, server_url
+from holdfast.errors import LocalFileError, VaultUnavailableError
+from holdfast.names import check_label, new_run_id
+from holdfast.rundir.facts import Finished, Opened, Registered, Watched, from_records, to_record
+from holdfast.rundir.layout import RunDirectory, find_run_directories
+from holdfast.rundir.processes import host_name, process_is_alive, process_start
+from holdfast.rundir.records import RecordReader, RecordWriter
+from holdfast.settings import Settings
+from holdfast.training.disabled import DisabledRun
+from holdfast.training.ending import read_progress
+from holdfast.training.launch import SyncerProcess, add_pending, remove_pending, revive
+from holdfast.training.rules import OWN_FILES
+from holdfast.training.run import Restorer, Run
+from holdfast.training.synclog import SyncLog, rebuilt_error
+from holdfast.training.terminal import Terminal
+
+_RESUME_WAIT_S = 30.0
+
+
+def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
+    """Begin a run.
+
+    Does not wait for the network, unless ``settings.resume`` is given: then it waits until the vault has answered.
+
+    Args:
+        settings: The settings in force.
+        config: What the run's config is to hold, or None.
+        restorer: Fetches files from the vault.
+
+    Raises:
+        UsageError: The run id, project or entity is not a valid name.
+        LocalFileError: The run directory cannot be made.
+        RunNotFoundError: ``resume="must"`` and there is no such run.
+        RunExistsError: ``resume="never"`` and the run exists.
+        VaultUnavailableError: ``resume`` is must or never, and the vault did not answer for 30 seconds.
+    """
+    terminal = Terminal(silent=settings.silent)
+    run_id, resume = _identity(settings)
+    run_id = check_label(run_id or new_run_id(), "run id")
+    check_label(settings.project, "project")
+    if settings.mode == "disabled":
+        disabled = DisabledRun(settings, run_id)
+        disabled.config.update(config or {})
+        return disabled
+    try:
+        directory = RunDirectory.create(settings.run_root, run_id)
+        journal = RecordWriter(directory.journal)
+        opened = _opened(settings, run_id, resume)
+        journal.append(to_record(opened), *(to_record(Watched(name, "live")) for name in OWN_FILES))
+    except OSError as exc:
+        raise LocalFileError(
+            f"No run directory can be made in {settings.run_root}: {exc}.",
+            hint="Set HOLDFAST_DIR to a folder that can be written.",
+        ) from exc
+    log = SyncLog(directory)
+    syncer = SyncerProcess(directory, settings, log, terminal) if opened.mode == "online" else None
+    found = None
+    if syncer is not None and resume is not None:
+        _start_syncers(directory, opened, settings, syncer, terminal)
+        try:
+            found = _answer(directory, opened, log, syncer, terminal)
+        except BaseException:
+            journal.close()
+            _abandon(directory, opened, settings, syncer)
+            raise
+    run = Run(
+        directory,
+        opened,
+        settings=settings,
+        journal=journal,
+        log=log,
+        syncer=syncer,
+        terminal=terminal,
+        restorer=restorer,
+        step=0 if found is None or found.step is None else found.step + 1,
+    )
+    if found is not None and found.summary:
+        run.summary.merge(found.summary)
+    if config or (found is not None and found.config):
+        run.config.update(found.config if found is not None else {})
+        run.config.update(config or {})
+    if syncer is not None and resume is None:
+        _start_syncers(directory, opened, settings, syncer, terminal)
+    _greet(run, directory, opened, settings, terminal)
+    return run
+
+
+def _identity(settings: Settings) -> tuple[str | None, str | None]:
+    """Return the run id and what to do if the run exists; ``auto`` takes up the last run here if it did not end well."""
+    if settings.resume != "auto":
+        return settings.run_id, settings.resume
+    if settings.run_id is not None:
+        return settings.run_id, "allow"
+    for directory in reversed(list(find_run_directories(settings.run_root))):
+        facts = list(from_records(RecordReader(directory.journal).read()))
+        opened = next((fact for fact in facts if isinstance(fact, Opened)), None)
+        if opened is None or opened.project != settings.project:
+            continue
+        finished = next((fact for fact in reversed(facts) if isinstance(fact, Finished)), None)
+        ended_well = finished is not None and finished.exit_code == 0
+        lives = opened.host == host_name() and process_is_alive(opened.pid, opened.pid_started)
+        return (None, None) if ended_well or (lives and finished is None) else (opened.run_id, "allow")
+    return None, None
+
+
+def _opened(settings: Settings, run_id: str, resume: str | None) -> Opened:
+    base_url = None if settings.base_url is None else server_url(settings.base_url)
+    return Opened(
+        attempt=secrets.token_hex(16),
+        entity=_entity(settings, base_url),
+        project=settings.project,
+        run_id=run_id,
+        mode=settings.mode,
+        base_url=base_url,
+        home=str(settings.home),
+        started_at=time.time(),
+        host=host_name(),
+        pid=os.getpid(),
+        pid_started=process_start(os.getpid()) or time.time(),
+        resume=resume,
+        name=settings.name,
+        notes=settings.notes,
+        tags=None if settings.tags is None else list(settings.tags),
+        group=settings.run_group,
+        job_type=settings.job_type,
+        program=sys.argv[0] if sys.argv else None,
+        quiet_s=settings.quiet,
+        live_interval_s=settings.live_interval,
+    )
+
+
+def _entity(settings: Settings, base_url: str | None) -> str | None:
+    """Return the entity of the run; None if only the server can tell."""
+    if base_url is None:
+        return check_label(settings.entity_or_user, "entity")
+    if settings.entity is not None:
+        return check_label(settings.entity, "entity")
+    if settings.api_key is not None:
+        return None  # the key need not be the one that was stored
+    credential = load_credential(settings.home, base_url)
+    return None if credential is None else credential.entity
+
+
+def _start_syncers(
+    directory: RunDirectory, opened: Opened, settings: Settings, syncer: SyncerProcess, terminal: Terminal
+) -> None:
+    try:
+        add_pending(settings.home, opened.attempt, directory)
+    except OSError as exc:
+        terminal.warn(
+            f"{settings.home} cannot be written ({exc}). Should this machine stop, `holdfast sync {directory.path}` "
+            "stores what is left."
+        )
+    syncer.start()
+    revive(settings, own=directory)
+
+
+def _answer(
+    directory: RunDirectory, opened: Opened, log: SyncLog, syncer: SyncerProcess, terminal: Terminal
+) -> Registered | None:
+    """Wait for the vault's answer to a resume."""
+
+    def is_answered() -> bool:
+        syncer.ensure()
+        return log.registered is not None or log.refused is not None
+
+    log.wait(is_answered, _RESUME_WAIT_S)
+    if log.refused is not None:
+        raise rebuilt_error(log.refused)
+    if log.registered is None:
+        trouble = read_progress(directory.progress).get("trouble") or "The vault does not answer."
+        if opened.resume != "allow":
+            raise VaultUnavailableError(f"It cannot be told whether run {opened.run_id} exists. {trouble}")
+        terminal.warn(f"Run {opened.run_id} goes on without its earlier config, summary and step. {trouble}")
+    return log.registered
+
+
+def _abandon(directory: RunDirectory, opened: Opened, settings: Settings, syncer: SyncerProcess) -> None:
+    """Leave nothing of a run that did not come about; its directory holds nothing of the user's."""
+    syncer.stop()
+    shutil.rmtree(directory.path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_pending(settings.home, opened.attempt)
+
+
+def _greet(run: Run, directory: RunDirectory, opened: Opened, settings: Settings, terminal: Terminal) -> None:
+    where = "offline" if opened.mode == "offline" else opened.base_url or f"the vault in {settings.vault_dir}"
+    path = "/".join(part for part in (opened.entity, opened.project, opened.run_id) if part)
+    terminal.say(f"run {path}, {where}")
+    terminal.say(f"files in {directory.files}")
+    if opened.base_url is not None and opened.entity is not None and opened.mode == "online":
+        terminal.say(f"page {run.url}")
