@@ -12,8 +12,9 @@ from holdfast.protocol.vault import Vault
 from tests.contract.places import PLACES, Place
 from tests.contract.storing import open_run
 from tests.services.fixtures import moto, postgres, radosgw
+from tests.services.thread_server import thread_server
 
-__all__ = ["moto", "place", "postgres", "radosgw", "run", "vault"]
+__all__ = ["moto", "place", "postgres", "radosgw", "run", "thread_server", "vault"]
 
 
 @pytest.fixture(params=PLACES)

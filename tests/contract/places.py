@@ -1,4 +1,4 @@
-"""Where the suite's vaults live. To run the suite over one more `Vault`, add a class here and a line to `PLACES`."""
+"""Where the suite's vaults live. To run the suite over one more `Vault`, add a `Place` here and a line to `PLACES`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Protocol
 import pytest
 
 from holdfast.protocol.vault import Vault
+from holdfast.remote import RemoteVault
 from holdfast.vault import open_vault, open_vault_at
 from holdfast.vault.blobs import Blobs, open_blobs
 from holdfast.vault.blobs.memory import MemoryBlobs
+from tests.services.thread_server import ThreadServer
 
 
 class Place(Protocol):
@@ -29,7 +31,7 @@ class Place(Protocol):
 class MemoryPlace:
     """SQLite and blobs in memory."""
 
-    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.blobs: Blobs = MemoryBlobs()
         self._url = f"sqlite:///{folder / 'catalog.sqlite'}"
 
@@ -43,7 +45,7 @@ class MemoryPlace:
 class EmbeddedPlace:
     """The embedded vault, as users have it."""
 
-    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder / "vault"
         self.blobs = open_blobs((self._folder / "blobs").as_uri())
 
@@ -52,6 +54,23 @@ class EmbeddedPlace:
 
     def close(self) -> None:
         pass
+
+
+class RemotePlace:
+    """A server over SQLite and blobs in memory, and the client that speaks to it."""
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+        self.blobs: Blobs = MemoryBlobs()
+        self._kept = open_vault(f"sqlite:///{folder / 'catalog.sqlite'}", self.blobs, user="me")
+        self._server: ThreadServer = request.getfixturevalue("thread_server")
+        self._key = self._server.add(self._kept)
+
+    def open(self) -> Vault:
+        return RemoteVault(self._server.url, self._key, retry_for_s=10)
+
+    def close(self) -> None:
+        self._server.remove(self._key)
+        self._kept.close()
 
 
 class ServicePlace:
@@ -70,6 +89,14 @@ class ServicePlace:
         pass
 
 
+def sqlite_memory(request: pytest.FixtureRequest, folder: Path) -> Place:
+    return MemoryPlace(folder)
+
+
+def sqlite_local(request: pytest.FixtureRequest, folder: Path) -> Place:
+    return EmbeddedPlace(folder)
+
+
 def postgres_local(request: pytest.FixtureRequest, folder: Path) -> Place:
     return ServicePlace(request.getfixturevalue("postgres").new_database(), (folder / "blobs").as_uri())
 
@@ -85,8 +112,9 @@ def postgres_radosgw(request: pytest.FixtureRequest, folder: Path) -> Place:
 
 
 PLACES = [
-    pytest.param(MemoryPlace, id="sqlite-memory"),
-    pytest.param(EmbeddedPlace, id="sqlite-local"),
+    pytest.param(sqlite_memory, id="sqlite-memory"),
+    pytest.param(sqlite_local, id="sqlite-local"),
+    pytest.param(RemotePlace, id="remote"),
     pytest.param(postgres_local, id="postgres-local", marks=pytest.mark.services),
     pytest.param(sqlite_moto, id="sqlite-moto", marks=pytest.mark.services),
     pytest.param(postgres_radosgw, id="postgres-radosgw", marks=pytest.mark.services),

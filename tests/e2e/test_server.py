@@ -426,10 +426,11 @@ def test_a_client_that_stalls_in_a_body_is_dropped(server, vault):
             f"{head}authorization: Bearer {server.api_key}\r\ncontent-length: 100\r\n\r\nxx".encode()
         )
         began = time.monotonic()
-        answer = connection.recv(4096)
+        with suppress(ConnectionResetError):
+            assert connection.recv(4096) == b""
 
-    assert b" 503 " in answer
     assert 1 < time.monotonic() - began < 10
+    wait_until(lambda: list((server.data / "blobs").rglob("*.part*")), [])
 
 
 def test_a_client_that_does_not_take_its_answer_is_dropped(server, vault):

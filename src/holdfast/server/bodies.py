@@ -14,7 +14,6 @@ from starlette.responses import Response
 from holdfast.errors import TooLargeError, UsageError
 
 MAX_MESSAGE_BYTES = 32 << 20
-BATCH_BYTES = 1 << 20
 
 
 class MessageRoute(APIRoute):
@@ -63,11 +62,11 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         TooLargeError: It has more than ``limit`` bytes.
     """
-    return b"".join([piece async for batch in batches(request, limit) for piece in batch])
+    return b"".join([piece async for piece in body_pieces(request, limit)])
 
 
-async def batches(request: Request, limit: int) -> AsyncIterator[list[bytes]]:
-    """Yield the body in batches of pieces that make up about 1 MiB.
+async def body_pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """Yield the body in the pieces of about 1 MiB that `Connection` makes of it.
 
     Raises:
         TooLargeError: It has more than ``limit`` bytes; at once if its head says so.
@@ -75,19 +74,12 @@ async def batches(request: Request, limit: int) -> AsyncIterator[list[bytes]]:
     if int(request.headers.get("content-length", 0)) > limit:
         raise _too_large(limit)
     received = 0
-    held: list[bytes] = []
-    held_bytes = 0
     async for piece in request.stream():
         received += len(piece)
         if received > limit:
             raise _too_large(limit)
-        held.append(piece)
-        held_bytes += len(piece)
-        if held_bytes >= BATCH_BYTES:
-            yield held
-            held, held_bytes = [], 0
-    if held:
-        yield held
+        if piece:
+            yield piece
 
 
 def _too_large(limit: int) -> TooLargeError:

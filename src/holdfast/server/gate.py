@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdfast.errors import HoldfastError, UnauthorizedError, VaultUnavailableError
+from holdfast.errors import HoldfastError, UnauthorizedError, UsageError
 from holdfast.server.connection import ABORT
 from holdfast.server.errors import error_response
 from holdfast.vault import LocalVault
@@ -27,6 +28,7 @@ from holdfast.vault import LocalVault
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("holdfast.server.access")
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 OPEN_PATHS = frozenset({"/healthz", "/openapi.json"})
 STALL_S = 60.0
 SLOWEST_BYTES_PER_S = 8 << 10
@@ -53,17 +55,19 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, self._stall_s)
+        exchange = _Exchange(scope, receive, send, self._stall_s)
         scope.setdefault("state", {})["request_id"] = exchange.request_id
         try:
             if scope["path"] not in OPEN_PATHS:
                 scope["state"]["vault"] = await self._callers_vault(scope)
+            _check_path(scope["path"])
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             pass
         except Exception as exc:  # noqa: BLE001 - the edge of a request
             await _answer_failure(exc, scope, exchange)
         finally:
+            exchange.end()
             _log_access(scope, exchange)
 
     async def _callers_vault(self, scope: Scope) -> LocalVault:
@@ -77,9 +81,9 @@ class Gate:
 
 
 class _Exchange:
-    """One request and its answer: counts bytes, and the time that the client lets the server wait."""
+    """One request and its answer: counts bytes, and drops a client that lets the server wait too long."""
 
-    def __init__(self, receive: Receive, send: Send, stall_s: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, stall_s: float) -> None:
         self.request_id = secrets.token_hex(8)
         self.status = 0
         self.complete = False
@@ -89,12 +93,16 @@ class _Exchange:
         self._send = send
         self._stall_s = stall_s
         self._patience_s = stall_s
+        self._waiting_since: float | None = None
         self._body_ended = False
+        self._drop: Callable[[], None] = scope["extensions"][ABORT]["now"]
+        self._timer = asyncio.get_running_loop().call_later(stall_s, self._check_patience)
 
     async def receive(self) -> Message:
         if self._body_ended:
             return await self._receive()
-        message = await self._bounded(self._receive)
+        self._waiting_since = time.monotonic()
+        message = await self._receive()
         if message["type"] == "http.request":
             self._moved(len(message.get("body", b"")))
             self._body_ended = not message.get("more_body", False)
@@ -104,31 +112,49 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
-        await self._bounded(lambda: self._send(message))
+        self._waiting_since = time.monotonic()
+        await self._send(message)
+        size = len(message.get("body", b""))
+        self._moved(size)
+        self.sent_bytes += size
         if message["type"] == "http.response.body":
-            size = len(message.get("body", b""))
-            self.sent_bytes += size
             self.complete = not message.get("more_body", False)
-            self._moved(size)
+
+    def drop(self) -> None:
+        """Cut the connection."""
+        self._drop()
+
+    def end(self) -> None:
+        """Stop watching the client."""
+        self._timer.cancel()
 
     def _moved(self, size_bytes: int) -> None:
-        self._patience_s = min(self._patience_s + size_bytes / SLOWEST_BYTES_PER_S, self._stall_s)
+        """The client let us wait and has sent or taken so many bytes now."""
+        waited_s = time.monotonic() - (self._waiting_since or 0)
+        restored_s = size_bytes / SLOWEST_BYTES_PER_S
+        self._patience_s = min(self._patience_s - waited_s + restored_s, self._stall_s)
+        self._waiting_since = None
 
-    async def _bounded(self, wait: Callable[[], object]) -> Message:
-        began_at = time.monotonic()
-        try:
-            async with asyncio.timeout(max(self._patience_s, 0)):
-                return await wait()  # type: ignore[misc,no-any-return]  # both kinds of call are awaitable
-        except TimeoutError:
-            raise VaultUnavailableError("The client kept the server waiting for too long.") from None
-        finally:
-            self._patience_s -= time.monotonic() - began_at
+    def _check_patience(self) -> None:
+        # One timer that looks now and then costs nothing per piece, as a timeout around each wait would.
+        waited_s = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
+        left_s = self._patience_s - waited_s
+        if left_s <= 0:
+            self._drop()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._check_patience)
+
+
+def _check_path(path: str) -> None:
+    # No name may have them, and the router loses a newline at the end.
+    if _CONTROL.search(path):
+        raise UsageError("The path has a control character.")
 
 
 async def _answer_failure(exc: Exception, scope: Scope, exchange: _Exchange) -> None:
     if exchange.status:
         log.warning("Request %s is cut: %s", exchange.request_id, exc.__cause__ or exc)
-        scope["extensions"][ABORT]["now"]()
+        exchange.drop()
         return
     if not isinstance(exc, HoldfastError):
         log.error("Request %s failed", exchange.request_id, exc_info=exc)

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from holdfast.content.packs import MAX_PACK_BYTES
 from holdfast.protocol.messages import Commit, CommitResult, ContentAnswer, ContentQuery, PackReceipt, Upload
 from holdfast.server.asking import RUN, CallersVault, Run
-from holdfast.server.bodies import MessageRoute, batches, read_body
+from holdfast.server.bodies import MessageRoute, body_pieces, read_body
 from holdfast.server.slots import Slots
 from holdfast.vault.ingest import PackWriter
 
@@ -48,7 +48,7 @@ def uploads_router(slots: Slots) -> APIRouter:
         """Which whole contents are there."""
         return vault.have_contents(upload_id, query)
 
-    @router.put("/uploads/{upload_id}/packs/{pack_id}", openapi_extra=_takes_bytes("A pack"))
+    @router.put("/uploads/{upload_id}/packs/{pack_id:path}", openapi_extra=_takes_bytes("A pack"))
     async def put_pack(vault: CallersVault, upload_id: str, pack_id: str, request: Request) -> PackReceipt:
         """Store a pack; the answer means that it is durable."""
         async with slots.held():
@@ -65,13 +65,13 @@ def uploads_router(slots: Slots) -> APIRouter:
 
 
 async def _write(writer: PackWriter, request: Request, in_worker: InWorker) -> PackReceipt:
-    """Feed the body to the writer: while a worker checks and writes one batch, the next one comes in."""
+    """Feed the body to the writer: while a worker checks and writes one piece, the next one comes in."""
     feeding: asyncio.Task[None] | None = None
     try:
-        async for batch in batches(request, MAX_PACK_BYTES):
+        async for piece in body_pieces(request, MAX_PACK_BYTES):
             if feeding is not None:
                 await feeding
-            feeding = asyncio.create_task(in_worker(writer.feed_all, batch))
+            feeding = asyncio.create_task(in_worker(writer.feed, piece))
         if feeding is not None:
             await feeding
     except BaseException:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from holdfast.credentials import Credential, load_credentials, store_credential
 from holdfast.errors import UsageError
@@ -59,7 +60,8 @@ def serve(
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     vault = open_vault_at(data_dir)
@@ -82,8 +84,22 @@ def _server(vault: LocalVault, keys: Keys, stall_s: float) -> uvicorn.Server:
         identity = keys.find(hash_of(key)) if is_well_formed(key) else None
         return vault.for_caller(identity) if identity else None
 
-    config = uvicorn.Config(
-        create_app(vault_of, stall_s=stall_s),
+    server = uvicorn.Server(server_config(create_app(vault_of, stall_s=stall_s)))
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # While it runs uvicorn handles these itself; before, a signal must not be lost, and when it has stopped it
+    # raises the signal once more, which must not end the process before the vault is closed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return server
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """Return how uvicorn is to serve the app."""
+    return uvicorn.Config(
+        app,
         http=Connection,
         loop="uvloop",
         ws="none",
@@ -95,16 +111,6 @@ def _server(vault: LocalVault, keys: Keys, stall_s: float) -> uvicorn.Server:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    server = uvicorn.Server(config)
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    # While it runs uvicorn handles these itself; before, a signal must not be lost, and when it has stopped it
-    # raises the signal once more, which must not end the process before the vault is closed.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    return server
 
 
 def _listen(host: str, port: int) -> socket.socket:

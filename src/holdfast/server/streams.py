@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -69,6 +70,8 @@ class StreamAnswer(Response):
                     block = await ahead
         finally:
             gone.cancel()
+        if block:
+            raise ClientDisconnect
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self) -> bytes | memoryview:
