@@ -39,11 +39,22 @@ def new_id() -> str:
 
 
 def spec(
-    run_id: str = "run1", project: str = "mnist", *, attempt: str = "attempt-1", resume: Resume | None = None, **rest
+    run_id: str = "run1",
+    project: str = "mnist",
+    *,
+    attempt: str = "attempt-1",
+    resume: Resume | None = None,
+    **rest,
 ) -> RunSpec:
     started = rest.pop("started_at", time.time())
     return RunSpec(
-        entity="me", project=project, run_id=run_id, attempt=attempt, resume=resume, started_at=started, **rest
+        entity="me",
+        project=project,
+        run_id=run_id,
+        attempt=attempt,
+        resume=resume,
+        started_at=started,
+        **rest,
     )
 
 
@@ -90,7 +101,9 @@ class Source:
         )
 
 
-def commit(vault: Vault, upload: Upload, entries: Sequence[CommitEntry], key: str | None = None) -> CommitResult:
+def commit(
+    vault: Vault, upload: Upload, entries: Sequence[CommitEntry], key: str | None = None
+) -> CommitResult:
     return vault.commit(upload.upload_id, Commit(key=key or new_id(), entries=list(entries)))
 
 

@@ -199,12 +199,9 @@ class PackWriter:
             entries = self._parser.finish()
             if self._writer is not None:
                 self._writer.commit()
-        except BaseException:
-            self.abort()
-            raise
-        try:
             receipt, is_ours = self._ground.catalog.write(self._record, entries)
         except BaseException:
+            self.abort()
             self._forget_blob()
             raise
         if not is_ours:

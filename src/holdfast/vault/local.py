@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from holdfast.content.hashing import Bytes
+from holdfast.errors import VaultLocationError
 from holdfast.names import RunPath, to_label
 from holdfast.protocol.messages import (
     ChunkMap,
@@ -58,13 +59,16 @@ def open_vault_at(
         clock: Gives the time in seconds since the epoch.
 
     Raises:
-        VaultLocationError: The folder is on a network file system, or a newer Holdfast wrote the vault.
+        VaultLocationError: The folder cannot be made or is on a network file system, or a newer Holdfast wrote it.
     """
     data_dir = data_dir.absolute()
     catalog = data_dir / "catalog.sqlite"
     if not catalog.exists() and not any_location:
         check_location(data_dir)
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise VaultLocationError(f"The vault's folder {data_dir} cannot be made: {exc}") from exc
     return open_vault(
         f"sqlite:///{catalog}",
         (data_dir / "blobs").as_uri(),

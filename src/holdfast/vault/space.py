@@ -53,16 +53,17 @@ class Space:
         if free < reserve + _RESERVE_FILE_BYTES:
             return
         part = self._folder / f"{_RESERVE_FILE}.{os.getpid()}"
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(fd, 0, _RESERVE_FILE_BYTES)
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, _RESERVE_FILE_BYTES)
+            finally:
+                os.close(fd)
             part.rename(self._folder / _RESERVE_FILE)
         except OSError as exc:
             part.unlink(missing_ok=True)
             if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP, errno.EINVAL):
                 raise VaultUnavailableError(f"The disk of the vault failed: {exc}") from exc
-        finally:
-            os.close(fd)
 
     def release(self) -> bool:
         """Give up the reserve file; tell whether that freed anything."""

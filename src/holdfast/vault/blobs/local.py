@@ -16,7 +16,7 @@ import errno
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from holdfast.vault.blobs import BlobInfo
 _INCOMING = "incoming"
 _PART_AGE_S = 24 * 3600
 _IOV_MAX = 1024
-_DIRECT_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class LocalBlobs:
@@ -44,6 +44,7 @@ class LocalBlobs:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._incoming = root / _INCOMING
+        self._folders: set[Path] = set()
         self._tag = f"{_host()}.{os.getpid()}.{_start_of(os.getpid())}"
         with _translated():
             self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,12 +54,12 @@ class LocalBlobs:
     def create(self, name: str) -> _Writer:
         """Begin a blob."""
         part = self._incoming / f"{name.replace('/', '+')}.{self._tag}.part"
-        return _Writer(part, self._path(name), self._root)
+        return _Writer(part, self._path(name), self._make_folder)
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return the bytes from ``offset``. Raises `NotFoundError`."""
         with _translated(name):
-            fd = os.open(self._path(name), os.O_RDONLY | _DIRECT_FLAGS)
+            fd = os.open(self._path(name), os.O_RDONLY | _FLAGS)
             try:
                 return os.pread(fd, length, offset)
             finally:
@@ -95,6 +96,15 @@ class LocalBlobs:
         *folders, base = name.split("/")
         return self._root.joinpath(*folders, base[:2], base)
 
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder durable; one that another process just made may not be, so existing is not enough."""
+        if folder == self._root or folder in self._folders:
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
+        self._folders.add(folder)
+
     def _remove_leftovers(self) -> None:
         for part in self._incoming.glob("*.part"):
             with suppress(FileNotFoundError):
@@ -103,12 +113,12 @@ class LocalBlobs:
 
 
 class _Writer:
-    def __init__(self, part: Path, target: Path, root: Path) -> None:
+    def __init__(self, part: Path, target: Path, make_folder: Callable[[Path], None]) -> None:
         self._part = part
         self._target = target
-        self._root = root
+        self._make_folder = make_folder
         with _translated():
-            self._fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _DIRECT_FLAGS, 0o600)
+            self._fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
         self._is_open = True
 
     def write(self, pieces: Sequence[Bytes]) -> None:
@@ -120,7 +130,7 @@ class _Writer:
         with self._or_discard():
             os.fsync(self._fd)
             self._close()
-            self._make_folder()
+            self._make_folder(self._target.parent)
             self._part.rename(self._target)
             _sync_folder(self._target.parent)
 
@@ -144,16 +154,6 @@ class _Writer:
         if self._is_open:
             self._is_open = False
             os.close(self._fd)
-
-    def _make_folder(self) -> None:
-        made = []
-        folder = self._target.parent
-        while folder != self._root and not folder.exists():
-            made.append(folder)
-            folder = folder.parent
-        for folder in reversed(made):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(folder.parent)
 
 
 def _write_all(fd: int, views: list[memoryview]) -> None:

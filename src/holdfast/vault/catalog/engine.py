@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from holdfast.errors import HoldfastError, SettingsError, VaultFullError, VaultUnavailableError
 
@@ -101,19 +101,29 @@ def _translate(exc: SQLAlchemyError) -> HoldfastError | _CollisionError:
 
 
 def _create_engine(url: str) -> Engine:
-    with translated():
+    try:
         parsed = make_url(url)
-    match parsed.get_backend_name():
-        case "sqlite":
-            engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None})
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        case "postgresql":
-            engine = create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True)
-        case other:
-            raise SettingsError(
-                f"A catalog cannot live in a {other!r} database.", hint="Use sqlite or postgresql."
-            )
+        match parsed.get_backend_name():
+            case "sqlite":
+                return _create_sqlite(parsed)
+            case "postgresql":
+                return create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True)
+    except ArgumentError as exc:
+        raise SettingsError(f"A catalog cannot be opened with this URL: {exc}") from exc
+    except ImportError as exc:
+        raise SettingsError(
+            "PostgreSQL needs an extra.", hint="Install it: pip install 'holdfast[postgres]'"
+        ) from exc
+    raise SettingsError(
+        f"A catalog cannot live in a {parsed.get_backend_name()!r} database.",
+        hint="Use sqlite:///<path> or postgresql+psycopg://...",
+    )
+
+
+def _create_sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
