@@ -61,8 +61,8 @@ class _OpenPack:
 
 
 def most_senders(pack_bytes: int) -> int:
-    """Return how many packs of this size may be on their way beside those that two workers fill."""
-    return max(1, min(_MOST_SENDERS, _MEMORY_BYTES // pack_bytes - 2))
+    """Return how many packs of this size may be on their way beside the one that is being filled."""
+    return max(1, min(_MOST_SENDERS, _MEMORY_BYTES // pack_bytes - 1))
 
 
 class Packer:
