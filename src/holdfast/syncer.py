@@ -110,7 +110,12 @@ def main(arguments: list[str]) -> int:
         return exc.exit_code
     for name, reason in report.missing.items():
         log.warning("%s is not stored: %s", name, reason)
-    log.info("Leaving: the run is %s, %d files are stored, %d are not.", report.state, report.stored, len(report.missing))
+    log.info(
+        "Leaving: the run is %s, %d files are stored, %d are not.",
+        report.state,
+        report.stored,
+        len(report.missing),
+    )
     return report.exit_code
 
 

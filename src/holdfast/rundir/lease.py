@@ -19,6 +19,7 @@ that its beat stands still: it is taken for dead after `STALE_S` seconds by the 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -29,10 +30,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from holdfast.errors import DirectoryBusyError
+from holdfast.errors import DirectoryBusyError, LocalFileError
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.processes import boot_name, host_name, process_is_alive, process_start
 from holdfast.rundir.records import decode_line, encode_record
+
+log = logging.getLogger(__name__)
 
 BEAT_S = 2.0
 STALE_S = 20.0
@@ -83,23 +86,32 @@ class Lease:
         return self._holder.token
 
     def is_held(self) -> bool:
-        """Tell whether this process still holds the directory: False once another was given it."""
+        """Tell whether this process still holds the directory: False once another was given it.
+
+        Raises:
+            LocalFileError: The disk does not answer.
+        """
         try:
             return max(_numbers(self._directory), default=0) == self._number
         except FileNotFoundError:
             return False  # the whole run directory was removed
+        except OSError as exc:
+            raise LocalFileError(f"{self._directory.path} cannot be read: {exc.strerror or exc}.") from exc
 
     def check(self) -> None:
         """Do nothing if this process still holds the directory. Safe to call from any thread.
 
         Raises:
             DirectoryBusyError: Another syncer was given the directory; this one must stop at once.
+            LocalFileError: The disk does not answer, so nobody can tell.
         """
         if not self.is_held():
             raise DirectoryBusyError(f"Another syncer has taken over {self._directory.path}.")
 
     def keep(self) -> None:
         """Check, and show a sign of life if it is time for one. To be called several times a second by one thread.
+
+        A disk that does not answer is waited for.
 
         Raises:
             DirectoryBusyError: As `check`.
@@ -108,7 +120,11 @@ class Lease:
         if now < self._next_beat:
             return
         self._next_beat = now + BEAT_S
-        self.check()
+        try:
+            self.check()
+        except LocalFileError as exc:
+            log.warning("%s", exc)
+            return
         self._holder = replace(self._holder, beat=self._holder.beat + 1)
         with contextlib.suppress(OSError):  # a full disk does not end the lease; a few beats may be missed
             _write(self._fd, self._holder)

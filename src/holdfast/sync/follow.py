@@ -239,7 +239,12 @@ class Follower:
         self._work.wake_all()
 
     def _read_journal(self) -> None:
-        for fact in from_records(self._journal.read()):
+        try:
+            records = self._journal.read()
+        except OSError as exc:  # a network disk that is away for a moment
+            log.warning("%s cannot be read: %s", self._directory.journal, exc)
+            return
+        for fact in from_records(records):
             self._state.take(fact)
             for item in fact.files if isinstance(fact, Saved) else ():
                 self._work.wake(item.name)

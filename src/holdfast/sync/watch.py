@@ -107,20 +107,21 @@ class Growth:
             return
         try:
             if last is None or seen.ino != last.ino:
-                self._start(name, seen, at, read_at)
+                self._start(name, seen, at, read_at, is_other=last is not None)
             elif seen.size <= last.size:
                 self._distrust()
             elif at - self._at >= GROWTH_GAP_S:
                 self._grown(seen, at, read_at)
         except OSError:
-            self._last = None  # it went away: begin anew when it is back
+            self._last, self.is_trusted = None, False  # it went away: begin anew when it is back
 
     def distrust(self) -> None:
         """Note from elsewhere that what was stored of it has changed."""
         self._distrust()
 
-    def _start(self, name: str, seen: Signature, at: float, read_at: ReadAt) -> None:
-        self.is_trusted, self._count = False, 0
+    def _start(self, name: str, seen: Signature, at: float, read_at: ReadAt, *, is_other: bool) -> None:
+        self.is_trusted &= not is_other
+        self._count = 0
         if not is_growing_format(name, read_at):
             self._last = None
             return

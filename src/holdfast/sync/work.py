@@ -129,7 +129,9 @@ class FileWork:
     def needs_nothing(self) -> bool:
         """Tell whether every file is stored as it is, by looks alone."""
         terms = self._terms(time.monotonic())
-        return all(self._planner.decide(self._state.file(n), self._track(n), terms) is None for n in self._due)
+        return all(
+            self._planner.decide(self._state.file(n), self._track(n), terms) is None for n in self._due
+        )
 
     def turn(self, now: float) -> None:
         """Look for changes, decide, and send to the lanes what may be stored."""
@@ -264,7 +266,9 @@ class FileWork:
                     track.growth.distrust()
                 track.not_before = now + min(job.quiet_s, _NOT_READY_PAUSE_S)
                 if plan.is_last:
-                    self._complain(file, track, LocalFileError(f"{name!r} cannot be read: {reason}."), job.saves)
+                    self._complain(
+                        file, track, LocalFileError(f"{name!r} cannot be read: {reason}."), job.saves
+                    )
             case Failed(_, StoredFileNotFoundError()):
                 track.not_before = now + 0.1  # then its pin is read, or it is back
             case Failed(_, UsageError() as error):
@@ -295,15 +299,15 @@ class FileWork:
             )
         )
 
-    def _complain(
-        self, file: FileState, track: Track, error: HoldfastError, saves: tuple[str, ...]
-    ) -> None:
+    def _complain(self, file: FileState, track: Track, error: HoldfastError, saves: tuple[str, ...]) -> None:
         """Note why a file is not stored: once while that may change, and for good when the run is over."""
         track.is_final = self._ending_since is not None
         if track.is_final or track.reason != error.message:
             track.reason = error.message
             self._ledger.note(
-                NotStored(file.name, error.code, error.message, retrying=not track.is_final, saves=list(saves))
+                NotStored(
+                    file.name, error.code, error.message, retrying=not track.is_final, saves=list(saves)
+                )
             )
 
     def _refuse(self, file: FileState, track: Track, error: HoldfastError) -> None:

@@ -110,7 +110,9 @@ def test_a_far_holder_whose_beat_stands_still_is_passed_over(directory):
     assert not dead.is_held()
 
 
-def test_a_holder_paused_for_long_stops_as_soon_as_it_wakes_and_does_not_disturb_the_next(directory, holder_process):
+def test_a_holder_paused_for_long_stops_as_soon_as_it_wakes_and_does_not_disturb_the_next(
+    directory, holder_process
+):
     os.kill(holder_process.pid, signal.SIGSTOP)
     lease = acquire_lease(directory, me=far(), stale_s=0.5)
     os.kill(holder_process.pid, signal.SIGCONT)
