@@ -163,7 +163,7 @@ class _Work:
         }
 
 
-def _threads(work: Sequence[_Work], follow: bool) -> int:  # noqa: FBT001 - one caller
+def _threads(work: Sequence[_Work], follow: bool) -> int:
     return max(1, len(work)) if follow else 1
 
 
