@@ -104,7 +104,7 @@ while time.monotonic() < deadline:
     try:
         if wandb.restore("checkpoint-2", run_path=run.path, root="check").read() == b"2":
             break
-    except FileNotFoundError:
+    except LookupError:
         time.sleep(0.3)
 else:
     raise SystemExit("a later match was not synced while the run went on")
@@ -147,7 +147,7 @@ time.sleep(2)
 try:
     wandb.restore("report.txt", run_path=run.path, root="check")
     raise SystemExit("it was stored before the end")
-except FileNotFoundError:
+except LookupError:
     pass
 Path("report.txt").write_text("final")
 """
@@ -189,7 +189,7 @@ while time.monotonic() < deadline:
     try:
         wandb.restore("epoch-1.pt", run_path=run.path, root="check")
         break
-    except FileNotFoundError:
+    except LookupError:
         time.sleep(0.3)
 else:
     raise SystemExit("not synced while the run went on")
