@@ -12,6 +12,8 @@ from holdfast.remote import RemoteVault
 from holdfast.vault import open_vault, open_vault_at
 from holdfast.vault.blobs import Blobs, open_blobs
 from holdfast.vault.blobs.memory import MemoryBlobs
+from tests.services.postgres import Postgres
+from tests.services.s3 import S3
 from tests.services.thread_server import ThreadServer
 
 
@@ -76,17 +78,21 @@ class RemotePlace:
 class ServicePlace:
     """A catalog and blobs by URL, on services that the session started."""
 
-    def __init__(self, catalog_url: str, blobs_url: str, options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, catalog_url: str, blobs_url: str, s3: S3 | None = None, server: Postgres | None = None
+    ) -> None:
         self._catalog_url = catalog_url
         self._blobs_url = blobs_url
-        self._options = options
-        self.blobs = open_blobs(blobs_url, options)
+        self._options = s3.options if s3 else None
+        self._server = server
+        self.blobs = open_blobs(blobs_url, self._options)
 
     def open(self) -> Vault:
         return open_vault(self._catalog_url, self._blobs_url, blob_options=self._options, user="me")
 
     def close(self) -> None:
-        pass
+        if self._server:
+            self._server.drop(self._catalog_url)
 
 
 def sqlite_memory(request: pytest.FixtureRequest, folder: Path) -> Place:
@@ -98,17 +104,18 @@ def sqlite_local(request: pytest.FixtureRequest, folder: Path) -> Place:
 
 
 def postgres_local(request: pytest.FixtureRequest, folder: Path) -> Place:
-    return ServicePlace(request.getfixturevalue("postgres").new_database(), (folder / "blobs").as_uri())
+    server = request.getfixturevalue("postgres")
+    return ServicePlace(server.new_database(), (folder / "blobs").as_uri(), server=server)
 
 
 def sqlite_moto(request: pytest.FixtureRequest, folder: Path) -> Place:
     s3 = request.getfixturevalue("moto")
-    return ServicePlace(f"sqlite:///{folder / 'catalog.sqlite'}", s3.new_bucket(), s3.options)
+    return ServicePlace(f"sqlite:///{folder / 'catalog.sqlite'}", s3.new_bucket(), s3)
 
 
 def postgres_radosgw(request: pytest.FixtureRequest, folder: Path) -> Place:
-    s3 = request.getfixturevalue("radosgw")
-    return ServicePlace(request.getfixturevalue("postgres").new_database(), s3.new_bucket(), s3.options)
+    server, s3 = request.getfixturevalue("postgres"), request.getfixturevalue("radosgw")
+    return ServicePlace(server.new_database(), s3.new_bucket(), s3, server)
 
 
 PLACES = [

@@ -12,7 +12,7 @@ from tests.services.s3 import S3, running_moto, running_radosgw
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    with running_postgres() as server:
+    with running_postgres(is_durable=False) as server:
         yield server
 
 

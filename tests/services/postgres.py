@@ -32,19 +32,31 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://{self._address(name).removeprefix('postgresql://')}"
 
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        import psycopg
+
+        with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
     def _address(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """Run a server while the block lasts. Fails if PostgreSQL is not installed (`make test` installs it)."""
+def running_postgres(*, is_durable: bool = True) -> Iterator[Postgres]:
+    """Run a server while the block lasts. Fails if PostgreSQL is not installed (`make test` installs it).
+
+    Args:
+        is_durable: Sync to disk as in production; tests that never kill the server are faster without.
+    """
     binaries = _find_binaries()
     folder = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     data, port = folder / "data", free_port()
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    sync = "on" if is_durable else "off"
+    options = f"-p {port} -c fsync={sync} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
     start = ["start", "--wait", "--silent", "--log", str(folder / "log"), "--options", options]
     try:
         _run(
