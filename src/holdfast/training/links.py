@@ -16,6 +16,8 @@ _NO_LINK = frozenset(
     {errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 )
 
+_COPY_BLOCK = 8 << 20
+
 Undo = Callable[[], None]
 
 
@@ -59,6 +61,8 @@ class Links:
         except OSError as exc:
             if exc.errno not in _NO_LINK:
                 raise
+            if os.path.lexists(place):
+                return self._replace(name, place, source)
             _link_or_copy(source, place)
         self.sources[name] = source
         return lambda: self._take_back(name, place)
@@ -128,7 +132,8 @@ def _link_or_copy(source: str, place: str) -> None:
     except OSError as exc:
         if exc.errno not in _NO_LINK:
             raise
-        shutil.copyfile(source, place)
+        with open(source, "rb") as origin, open(place, "xb") as copy:
+            shutil.copyfileobj(origin, copy, _COPY_BLOCK)
 
 
 def _remove(path: str) -> None:

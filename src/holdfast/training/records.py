@@ -23,12 +23,13 @@ class History:
     Each line has ``_step`` and ``_timestamp``. Several lines of one step belong together.
 
     Args:
-        path: ``history.jsonl``.
+        path: ``history.jsonl``; made by the first call.
         step: The step of the first call that names none.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._path = path
+        self._fd: int | None = None
         self.step = step
 
     def append(self, row: Mapping[str, Any], step: int | None) -> dict[str, Any]:
@@ -41,6 +42,8 @@ class History:
         values: dict[str, Any] = plain(row)
         line = json.dumps({"_step": at, "_timestamp": time.time(), **values}, allow_nan=False)
         data = line.encode() + b"\n"
+        if self._fd is None:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         written = os.write(self._fd, data)
         if written < len(data):
             os.write(self._fd, data[written:])
@@ -48,7 +51,8 @@ class History:
         return values
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd is not None:
+            os.close(self._fd)
 
 
 class Summary(MutableMapping[str, Any]):
@@ -183,5 +187,6 @@ def _mapping(values: Any) -> dict[str, Any]:
 
 
 def _replace(path: Path, part: Path, text: str) -> None:
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    own = part.with_name(f"{part.name}.{os.getpid()}")  # a process forked off may write the same file
+    own.write_text(text, encoding="utf-8")
+    own.replace(path)

@@ -29,7 +29,8 @@ _CLOUD_URL = re.compile(
     r"(gs|gcs|s3|s3a|az|azure|abfss?|adl|wasbs?|r2|oss|hdfs|https?)://?(?=.)", re.IGNORECASE
 )
 _RUN_DIRECTORY = re.compile(r"run-\d{8}_\d{6}-[^/]+")
-OWN_FILES = ("config.yaml", "history.jsonl", "summary.json")
+HISTORY = "history.jsonl"
+OWN_FILES = ("config.yaml", HISTORY, "summary.json")
 """The run's own files in ``run.dir``."""
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]

@@ -6,6 +6,7 @@ Everything here only touches the run directory: nothing waits for the network, e
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,6 +90,8 @@ class Run:
         self._report: FinishReport | None = None
         self._pid = os.getpid()
         self._unlogged: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
         self.config = Config(directory.files / "config.yaml", directory.path / "config.yaml.part")
         self.summary = Summary(directory.files / "summary.json", directory.path / "summary.json.part")
         self._history = History(directory.files / "history.jsonl", step)
@@ -300,15 +303,19 @@ class Run:
         self._check_running()
         if not isinstance(data, Mapping):
             raise TypeError(f"log() takes a dictionary, not {data!r} of type {type(data).__name__}.")
-        if commit is False:
-            self._unlogged.update(data)
-            return
-        row, self._unlogged = {**self._unlogged, **data}, {}
-        try:
-            self.summary.merge(self._history.append(row, step))
-        except OSError as exc:
-            raise LocalFileError(f"log() could not record anything: {exc}.") from exc
+        with self._lock:
+            if commit is False:
+                self._unlogged.update(data)
+                return
+            row, self._unlogged = {**self._unlogged, **data}, {}
+            try:
+                self.summary.merge(self._history.append(row, step))
+            except OSError as exc:
+                raise LocalFileError(f"log() could not record anything: {exc}.") from exc
         self._keep_going()
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()  # another thread may have held it when this process was forked off
 
     # ------------------------------------------------------------ the end
 

@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 from holdfast.credentials import load_credential, server_url
-from holdfast.errors import LocalFileError, VaultUnavailableError
+from holdfast.errors import HoldfastError, LocalFileError, StoredFileNotFoundError, VaultUnavailableError
 from holdfast.names import check_label, new_run_id
-from holdfast.rundir.facts import Finished, Opened, Registered, Watched, from_records, to_record
+from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Watched, from_records, to_record
 from holdfast.rundir.layout import RunDirectory, find_run_directories
 from holdfast.rundir.processes import host_name, process_is_alive, process_start
 from holdfast.rundir.records import RecordReader, RecordWriter
@@ -21,7 +21,7 @@ from holdfast.settings import Settings
 from holdfast.training.disabled import DisabledRun
 from holdfast.training.ending import read_progress
 from holdfast.training.launch import SyncerProcess, add_pending, remove_pending, revive
-from holdfast.training.rules import OWN_FILES
+from holdfast.training.rules import HISTORY, OWN_FILES
 from holdfast.training.run import Restorer, Run
 from holdfast.training.synclog import SyncLog, rebuilt_error
 from holdfast.training.terminal import Terminal
@@ -75,6 +75,10 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
             journal.close()
             _abandon(directory, opened, settings, syncer)
             raise
+    if found is not None and found.step is not None:
+        _fetch_history(
+            directory, found, settings=settings, journal=journal, terminal=terminal, restorer=restorer
+        )
     run = Run(
         directory,
         opened,
@@ -185,6 +189,38 @@ def _answer(
             raise VaultUnavailableError(f"It cannot be told whether run {opened.run_id} exists. {trouble}")
         terminal.warn(f"Run {opened.run_id} goes on without its earlier config, summary and step. {trouble}")
     return log.registered
+
+
+def _fetch_history(
+    directory: RunDirectory,
+    found: Registered,
+    *,
+    settings: Settings,
+    journal: RecordWriter,
+    terminal: Terminal,
+    restorer: Restorer,
+) -> None:
+    """Bring what the run had logged into its new directory, so that the history goes on where it was."""
+
+    def announce(digest: str, size: int) -> None:
+        journal.append(to_record(Restored(HISTORY, digest, size)))
+
+    path = f"{found.entity}/{found.project}/{found.run_id}"
+    try:
+        restorer(
+            settings,
+            HISTORY,
+            path,
+            root=directory.files,
+            replace=False,
+            version=None,
+            mode="rb",
+            announce=announce,
+        ).close()
+    except StoredFileNotFoundError:
+        return
+    except HoldfastError as exc:
+        terminal.warn(f"{HISTORY} begins anew; the earlier one is kept as an older version. {exc}")
 
 
 def _abandon(directory: RunDirectory, opened: Opened, settings: Settings, syncer: SyncerProcess) -> None:
