@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stage import warm_up
-
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = (
     "starting",
@@ -40,7 +38,6 @@ def main() -> int:
     )
     chosen = parser.parse_args().only or BENCHMARKS
     print(json.dumps(machine()), flush=True)
-    warm_up()
     figures: list[dict[str, Any]] = []
     broken = []
     for name in chosen:

@@ -30,6 +30,7 @@ from tests.services.nginx import Nginx  # noqa: E402
 MIB = 1 << 20
 GIB = 1 << 30
 _BLOCK_BYTES = 16 * MIB
+_WARM_BYTES = 3 * GIB
 
 _PRELUDE = """
 import json, os, sys, time
@@ -140,6 +141,11 @@ class Stage:
             trainer.end()
             return told
 
+    def holdfast(self, *arguments: object) -> None:
+        """Run a command of the command line."""
+        command = [sys.executable, "-m", "holdfast", *map(str, arguments)]
+        subprocess.run(command, cwd=self.cwd, env=self.env, check=True, capture_output=True)
+
     def end_syncers(self) -> None:
         """Kill the syncers of this stage, where what they still would do is not of interest."""
         self._machine.kill_syncers()
@@ -149,6 +155,7 @@ class Stage:
     def settle(self) -> None:
         """Let the disk finish what it was told to write, so that nobody pays for what another wrote."""
         subprocess.run(["sync", "--file-system", str(self.folder)], check=True)
+        _warm_memory()
 
     def incompressible(self, name: str, size_bytes: int) -> Path:
         """Make a file of random bytes, older than the quiet time, in the page cache and on the disk."""
@@ -168,16 +175,15 @@ def age(path: Path) -> None:
     os.utime(path, (then, then))
 
 
-def warm_up(share: float = 0.7) -> None:
-    """Touch most of the free memory once.
+def _warm_memory() -> None:
+    """Touch a few GiB of free memory and free them again.
 
-    A virtual machine gets its memory from the host at the first touch, several times slower than any disk; without
-    this, whoever comes first pays for it.
+    The memory of a virtual machine may come from its host at the first touch only, and go back soon after it is freed;
+    to get it is slower than any disk. Without this, whoever happens to write to memory that is not there pays for it.
     """
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-    with contextlib.suppress(OSError, MemoryError):
-        mmap.mmap(-1, int(free * share) // MIB * MIB, flags=flags).close()
+    mmap.mmap(-1, min(_WARM_BYTES, free // 2), flags=flags).close()
 
 
 def peak_mib(pid: int | str) -> float:
