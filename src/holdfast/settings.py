@@ -93,7 +93,7 @@ class Settings:
     @property
     def run_root(self) -> Path:
         """The folder that holds the run directories, absolute."""
-        return self.dir.expanduser().absolute() / "holdfast"
+        return Path(os.path.abspath(self.dir.expanduser())) / "holdfast"  # noqa: PTH100 - absolute() keeps ".."
 
     @property
     def vault_dir(self) -> Path:

@@ -7,7 +7,7 @@ import signal
 import time
 
 from holdfast.names import RunPath
-from tests.e2e.harness import ENTITY, Machine, all_versions, read_file, sha
+from tests.e2e.harness import ENTITY, Machine, all_versions, read_file, sha, wait_until
 
 WRITER = """
 import sys, time, hashlib, random
@@ -34,7 +34,8 @@ def test_four_runs_on_one_embedded_vault_beside_a_server(machine):
     seeds = {"twin-a": "same", "twin-b": "same", "killed": "third", "plain": "fourth"}
     running = {name: machine.start(WRITER, name, seed) for name, seed in seeds.items()}
     remote = other.start(WRITER, "remote", "fifth")
-    time.sleep(2)
+    wait_until("all were opened", lambda: sum(bool(item.opened()) for item in machine.directories()) == 4)
+    time.sleep(1)
     os.kill(running["killed"].pid, signal.SIGKILL)
     assert [running[name].wait(60) for name in ("twin-a", "twin-b", "plain")] == [0, 0, 0], machine.output
     assert remote.wait(60) == 0, other.output

@@ -36,6 +36,9 @@ def serve(
     port: int = DEFAULT_PORT,
     *,
     home: Path,
+    catalog: str | None = None,
+    blobs: str | None = None,
+    reserve_bytes: int | None = None,
     show_key: bool = False,
     stall_s: float = STALL_S,
 ) -> None:
@@ -50,6 +53,9 @@ def serve(
         host: The address to listen on.
         port: The port; 0 picks a free one.
         home: Where the user's credentials are.
+        catalog: URL of a database to use instead of the one in ``data_dir``.
+        blobs: URL of a store to use instead of the folder in ``data_dir``; its options come from the environment.
+        reserve_bytes: How much of the disk uploads must leave free; None: 5 %, at least 2 GiB.
         show_key: Write a key that was just made to standard output even if that is not a terminal.
         stall_s: How long a client may keep the server waiting; each 8 KiB that move restore a second of it.
 
@@ -64,7 +70,7 @@ def serve(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    vault = open_vault_at(data_dir)
+    vault = open_vault_at(data_dir, catalog_url=catalog, blobs_url=blobs, reserve_bytes=reserve_bytes)
     try:
         keys = Keys(vault.foundation.catalog)
         url = _url(_ANY_ADDRESS.get(host, host), port)

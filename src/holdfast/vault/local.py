@@ -45,6 +45,8 @@ def open_vault_at(
     data_dir: Path,
     *,
     user: str | None = None,
+    catalog_url: str | None = None,
+    blobs_url: str | None = None,
     reserve_bytes: int | None = None,
     any_location: bool = False,
     clock: Callable[[], float] = time.time,
@@ -54,6 +56,8 @@ def open_vault_at(
     Args:
         data_dir: Holds ``catalog.sqlite`` and ``blobs/``; for this user only.
         user: Who the caller is; None: the user of the operating system.
+        catalog_url: A database instead of ``catalog.sqlite`` (see `open_vault`).
+        blobs_url: A store instead of ``blobs/`` (see `open_vault`).
         reserve_bytes: How much of the disk uploads must leave free; None: 5 %, at least 2 GiB.
         any_location: Accept a network file system, where a crash or a second host can destroy the vault.
         clock: Gives the time in seconds since the epoch.
@@ -63,15 +67,15 @@ def open_vault_at(
     """
     data_dir = data_dir.absolute()
     catalog = data_dir / "catalog.sqlite"
-    if not catalog.exists() and not any_location:
+    if catalog_url is None and not catalog.exists() and not any_location:
         check_location(data_dir)
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise VaultLocationError(f"The vault's folder {data_dir} cannot be made: {exc}") from exc
     return open_vault(
-        f"sqlite:///{catalog}",
-        (data_dir / "blobs").as_uri(),
+        catalog_url or f"sqlite:///{catalog}",
+        blobs_url or (data_dir / "blobs").as_uri(),
         user=user,
         space=Space(data_dir, reserve_bytes),
         clock=clock,
