@@ -71,8 +71,7 @@ def _upgrade(connection: Connection) -> None:
     is_postgres = connection.dialect.name == "postgresql"
     if is_postgres:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-    with connection.begin_nested():
-        found = _table_revision(connection)
+    found = _table_revision(connection)
     if found == REVISION:
         return
     config = Config()
