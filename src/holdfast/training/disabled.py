@@ -27,8 +27,8 @@ class DisabledRun(Run):
         self._step = 0
         self._is_finished = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.config = Config(None, None)
-        self.summary = Summary(None, None)
+        self.config = Config(None)
+        self.summary = Summary(None)
 
     @property
     def dir(self) -> str:

@@ -1,6 +1,9 @@
 """The run's own files in ``run.dir``: ``history.jsonl``, ``summary.json`` and ``config.yaml``.
 
 They are saved like any other file; the syncer also reads them and tells the vault the config, the summary and the step.
+
+**Invariant.** A disk that takes nothing never stops the training: what could not be written is complained of, kept in
+memory, and written along with the next values.
 """
 
 from __future__ import annotations
@@ -8,13 +11,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from holdfast.training.values import plain
 
 _SUMMARY_INTERVAL_S = 2.0
+
+Complain = Callable[[str], None]
+"""Tells the user what could not be written."""
 
 
 class History:
@@ -25,34 +31,67 @@ class History:
     Args:
         path: ``history.jsonl``; made by the first call.
         step: The step of the first call that names none.
+        complain: Told of what could not be written.
     """
 
-    def __init__(self, path: Path, step: int = 0) -> None:
+    def __init__(self, path: Path, step: int, complain: Complain) -> None:
         self._path = path
+        self._complain = complain
         self._fd: int | None = None
+        self._unwritten = b""
         self.step = step
 
     def append(self, row: Mapping[str, Any], step: int | None) -> dict[str, Any]:
-        """Append a row and return it as plain data.
-
-        Raises:
-            OSError: The disk is full; a row that could not be written whole is no line.
-        """
+        """Append a row and return it as plain data."""
         at = self.step if step is None else step
         values: dict[str, Any] = plain(row)
         line = json.dumps({"_step": at, "_timestamp": time.time(), **values}, allow_nan=False)
-        data = line.encode() + b"\n"
-        if self._fd is None:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        written = os.write(self._fd, data)
-        if written < len(data):
-            os.write(self._fd, data[written:])
+        self._unwritten += line.encode() + b"\n"
         self.step = at + 1
+        self.flush()
         return values
+
+    def flush(self) -> None:
+        """Write what an earlier call could not."""
+        if not self._unwritten:
+            return
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._fd, self._unwritten) :]
+        except OSError as exc:
+            self._complain(f"log() cannot write {self._path.name} now ({exc}); it is kept in memory.")
 
     def close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
+
+
+class OwnFile:
+    """A small file that is replaced as a whole.
+
+    Args:
+        path: The file.
+        part: Where it is written before it gets its name.
+        complain: Told when it cannot be written.
+    """
+
+    def __init__(self, path: Path, part: Path, complain: Complain) -> None:
+        self._path = path
+        self._part = part
+        self._complain = complain
+
+    def replace(self, text: str) -> bool:
+        """Replace the content; False if the disk refuses."""
+        own = self._part.with_name(f"{self._part.name}.{os.getpid()}")  # a forked process may write it too
+        try:
+            own.write_text(text, encoding="utf-8")
+            own.replace(self._path)
+        except OSError as exc:
+            self._complain(f"{self._path.name} cannot be written now ({exc}); it is kept in memory.")
+            return False
+        return True
 
 
 class Summary(MutableMapping[str, Any]):
@@ -61,13 +100,11 @@ class Summary(MutableMapping[str, Any]):
     The file is written at most every two seconds, and at the end of the run; ``history.jsonl`` has all at any time.
 
     Args:
-        path: ``summary.json``; None: keep it in memory alone.
-        part: Where it is written before it gets its name.
+        file: ``summary.json``; None: keep it in memory alone.
     """
 
-    def __init__(self, path: Path | None, part: Path | None) -> None:
-        self._path = path
-        self._part = part
+    def __init__(self, file: OwnFile | None) -> None:
+        self._file = file
         self._values: dict[str, Any] = {}
         self._is_dirty = False
         self._next_write = 0.0
@@ -100,9 +137,9 @@ class Summary(MutableMapping[str, Any]):
 
     def flush(self) -> None:
         """Write the file if it is behind."""
-        if self._is_dirty and self._path is not None and self._part is not None:
-            _replace(self._path, self._part, json.dumps(self._values, indent=1, allow_nan=False) + "\n")
-            self._is_dirty = False
+        if self._is_dirty and self._file is not None:
+            text = json.dumps(self._values, indent=1, allow_nan=False) + "\n"
+            self._is_dirty = not self._file.replace(text)
             self._next_write = time.monotonic() + _SUMMARY_INTERVAL_S
 
 
@@ -110,18 +147,17 @@ class Config(MutableMapping[str, Any]):
     """The configuration of the run, by key or as attributes. Kept in ``config.yaml``, written at each change.
 
     Args:
-        path: ``config.yaml``; None: keep it in memory alone.
-        part: Where it is written before it gets its name.
+        file: ``config.yaml``; None: keep it in memory alone.
     """
 
-    def __init__(self, path: Path | None, part: Path | None) -> None:
-        object.__setattr__(self, "_path", path)
-        object.__setattr__(self, "_part", part)
+    def __init__(self, file: OwnFile | None) -> None:
+        object.__setattr__(self, "_file", file)
         object.__setattr__(self, "_values", {})
+        object.__setattr__(self, "_is_dirty", False)
 
-    _path: Path | None
-    _part: Path | None
+    _file: OwnFile | None
     _values: dict[str, Any]
+    _is_dirty: bool
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -172,21 +208,19 @@ class Config(MutableMapping[str, Any]):
         return dict(self._values)
 
     def _write(self) -> None:
-        if self._path is None or self._part is None:
+        object.__setattr__(self, "_is_dirty", True)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the file if it is behind."""
+        if not self._is_dirty or self._file is None:
             return
         import yaml
 
-        _replace(
-            self._path, self._part, yaml.safe_dump(plain(self._values), sort_keys=False, allow_unicode=True)
-        )
+        text = yaml.safe_dump(plain(self._values), sort_keys=False, allow_unicode=True)
+        object.__setattr__(self, "_is_dirty", not self._file.replace(text))
 
 
 def _mapping(values: Any) -> dict[str, Any]:
     is_object = hasattr(values, "__dict__") and not isinstance(values, Mapping)
     return dict(vars(values)) if is_object else dict(values)
-
-
-def _replace(path: Path, part: Path, text: str) -> None:
-    own = part.with_name(f"{part.name}.{os.getpid()}")  # a process forked off may write the same file
-    own.write_text(text, encoding="utf-8")
-    own.replace(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Protocol, Self, TypeVar, overload
 
-from holdfast.errors import IncompleteError, LocalFileError, UsageError
+from holdfast.errors import IncompleteError, UsageError
 from holdfast.names import check_file_name
 from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Stored, to_record
 from holdfast.rundir.layout import RunDirectory
@@ -22,7 +22,7 @@ from holdfast.settings import Settings
 from holdfast.training.ending import FinishReport, Wait, report_of, tell
 from holdfast.training.exits import ExitWatch, exit_at_once, exit_code_of
 from holdfast.training.launch import SyncerProcess
-from holdfast.training.records import Config, History, Summary
+from holdfast.training.records import Config, History, OwnFile, Summary
 from holdfast.training.save import Saver
 from holdfast.training.saved import SavedFileHandle, SavedFiles, wait_for_stored
 from holdfast.training.synclog import SyncLog
@@ -92,9 +92,9 @@ class Run:
         self._unlogged: dict[str, Any] = {}
         self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._renew_lock)
-        self.config = Config(directory.files / "config.yaml", directory.path / "config.yaml.part")
-        self.summary = Summary(directory.files / "summary.json", directory.path / "summary.json.part")
-        self._history = History(directory.files / "history.jsonl", step)
+        self.config = Config(self._own_file("config.yaml"))
+        self.summary = Summary(self._own_file("summary.json"))
+        self._history = History(directory.files / "history.jsonl", step, terminal.complain)
         self._saver = Saver(
             directory,
             run_root=str(settings.run_root),
@@ -104,6 +104,10 @@ class Run:
             wait=self._wait_for,
         )
         self._exit = ExitWatch(self._finish_at_exit)
+
+    def _own_file(self, name: str) -> OwnFile:
+        part = self._directory.path / f"{name}.part"
+        return OwnFile(self._directory.files / name, part, self._terminal.complain)
 
     # ------------------------------------------------------------ who and where
 
@@ -206,11 +210,13 @@ class Run:
 
         Returns:
             A handle for each file, whose `wait` tells when it is stored. Empty, after a warning, if nothing matches.
+            If the run directory cannot be written (its disk is full), that is a warning too: nothing of the call is
+            recorded, `wait` raises `LocalFileError`, and `finish` names the files as missing unless a later call
+            saves them.
 
         Raises:
             CloudUrlError: A cloud storage URL was given.
             UsageError: The call cannot be meant; nothing of it is recorded.
-            LocalFileError: The run directory cannot be written; nothing of the call is recorded.
         """
         self._check_running()
         if glob_str is None and path is None:
@@ -290,15 +296,13 @@ class Run:
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
         """Log values: one line in ``history.jsonl``, and the last values in `summary`.
 
-        NaN and infinities are kept as the texts ``"NaN"``, ``"Infinity"``, ``"-Infinity"``.
+        NaN and infinities are kept as the texts ``"NaN"``, ``"Infinity"``, ``"-Infinity"``. What the disk does not take
+        now, after a warning, is written by a later call.
 
         Args:
             data: The values by name.
             step: The step they belong to; None: one more than the last.
             commit: False: keep them for the next call, which logs them along with its own.
-
-        Raises:
-            LocalFileError: The run directory cannot be written.
         """
         self._check_running()
         if not isinstance(data, Mapping):
@@ -308,10 +312,7 @@ class Run:
                 self._unlogged.update(data)
                 return
             row, self._unlogged = {**self._unlogged, **data}, {}
-            try:
-                self.summary.merge(self._history.append(row, step))
-            except OSError as exc:
-                raise LocalFileError(f"log() could not record anything: {exc}.") from exc
+            self.summary.merge(self._history.append(row, step))
         self._keep_going()
 
     def _renew_lock(self) -> None:
@@ -354,7 +355,8 @@ class Run:
         try:
             if self._unlogged:
                 self.log({})
-            self.summary.flush()
+            for own in (self._history, self.summary, self.config):
+                own.flush()
             self._journal.append(to_record(Finished(exit_code, time.time())))
             self._journal.flush()
         except OSError as exc:
@@ -382,6 +384,7 @@ class Run:
             if ended or refused is not None:
                 next_step = f"{sync} tries again."
         report = report_of(self._directory, self._log, self._saver.last, why_not=why)
+        report = FinishReport(report.stored, {**report.missing, **self._saver.refused})
         known = self._opened.entity is not None or self._log.registered is not None
         tell(report, self._terminal, url=self.url if known else None, next_step=next_step)
         return report

@@ -1,7 +1,7 @@
 """`save`: match, link, pin, record. Touches no byte of a large file, and is done when the journal has it.
 
 **Invariants.** A call records all of its files by one append, or none. When that fails, the pins and links of the call
-are taken back and the call raises. The files are in the journal when `save` returns.
+are taken back. The files are in the journal when `save` returns, or the user has been told that they are not.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from typing import NoReturn
 
 from holdfast.errors import LocalFileError, UsageError
 from holdfast.rundir.facts import Saved, SavedFile, Watched, to_record
@@ -58,6 +59,8 @@ class Saver:
         os.register_at_fork(after_in_child=self._renew_lock)
         self.last: dict[str, str] = {}
         """The last save of each name: its ``save_id``."""
+        self.refused: dict[str, str] = {}
+        """Files whose last save could not be recorded, and why."""
 
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()  # another thread may have held it when this process was forked off
@@ -104,11 +107,37 @@ class Saver:
             for step in reversed(undo):
                 step()
             if isinstance(exc, OSError):
-                raise LocalFileError(f"save() could not record anything: {exc}.") from exc
+                return self._refuse(selection, policy, exc)
             raise
+        for file in files:
+            self.refused.pop(file.name, None)
         self._sources.update((file.name, file.path) for file in files)
         self.last.update((file.name, save_id) for file in files)
         return SavedFiles(SavedFileHandle(file, save_id, policy, self._wait) for file in files)
+
+    def _refuse(self, selection: Selection, policy: str, cause: OSError) -> SavedFiles:
+        """Tell that nothing of a call is recorded; a full disk is no reason to end a training."""
+        why = f"save() could not record it: {cause}"
+        names = [match.name for match in selection.matches]
+        self.refused.update(dict.fromkeys(names, why))
+        self._terminal.complain(
+            f"save() could not record {', '.join(names[:10])}: {cause}. Save again later."
+        )
+
+        def refuse(_save_id: str, handle: SavedFileHandle, _timeout: float | None) -> NoReturn:
+            raise LocalFileError(f"{handle.name!r} is not stored: {why}.")
+
+        return SavedFiles(
+            SavedFileHandle(
+                SavedFile(
+                    match.name, match.path, match.stat.st_size, match.stat.st_mtime_ns, match.stat.st_ino
+                ),
+                "",
+                policy,
+                refuse,
+            )
+            for match in selection.matches
+        )
 
     def _keep(self, match: Match, policy: str, pin_name: str, undo: list[Undo]) -> SavedFile | None:
         if match.name in OWN_FILES and match.path != f"{self._run_dir}/{match.name}":

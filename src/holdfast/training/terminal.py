@@ -8,6 +8,7 @@ import time
 
 _PREFIX = "holdfast: "
 _LINE_INTERVAL_S = 5.0
+_COMPLAINT_INTERVAL_S = 60.0
 
 
 class Terminal:
@@ -21,6 +22,7 @@ class Terminal:
         self._silent = silent
         self._drawn = 0
         self._next_line = 0.0
+        self._next_complaint = 0.0
 
     def say(self, text: str) -> None:
         """Say something that is good to know."""
@@ -30,6 +32,12 @@ class Terminal:
     def warn(self, text: str) -> None:
         """Say something that the user must know, silent or not."""
         self._write(f"{_PREFIX}WARNING: {text}\n")
+
+    def complain(self, text: str) -> None:
+        """Warn of something that may come back at every step of a training: at most once a minute."""
+        if time.monotonic() >= self._next_complaint:
+            self._next_complaint = time.monotonic() + _COMPLAINT_INTERVAL_S
+            self.warn(text)
 
     def progress(self, text: str) -> None:
         """Show how far something is: one line redrawn on a terminal, a line every few seconds elsewhere."""

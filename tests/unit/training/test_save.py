@@ -274,7 +274,9 @@ def test_a_file_that_changes_while_it_is_copied_is_not_passed_off_as_a_copy(tmp_
 # ---------------------------------------------------------------- failing, and many at once
 
 
-def test_when_the_journal_cannot_be_written_nothing_of_the_call_remains(ours, monkeypatch):
+def test_when_the_journal_cannot_be_written_nothing_of_the_call_remains_and_that_is_said(
+    ours, monkeypatch, capsys
+):
     old = write("a/kept.pt").absolute()
     ours.run.save("a/kept.pt")
     before = ours.pins
@@ -286,8 +288,11 @@ def test_when_the_journal_cannot_be_written_nothing_of_the_call_remains(ours, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(ours.run._journal, "append", full)
+        saved = ours.run.save("b/a/*", base_path="b")
+    assert "could not record a/kept.pt, a/new.pt" in capsys.readouterr().err
+    for handle in saved:
         with pytest.raises(LocalFileError, match="No space left"):
-            ours.run.save("b/a/*", base_path="b")
+            handle.wait()
 
     assert ours.pins == before
     assert Path(ours.run.dir, "a/kept.pt").readlink() == old
