@@ -86,16 +86,20 @@ def standing_of(directory: RunDirectory) -> Standing | None:
             facts.take(fact)
     if facts.opened is None:
         return None
-    unstored = _unstored(directory, facts)
-    return Standing(
-        directory, facts, facts.opened, _state(directory, facts, facts.opened, unstored), unstored
-    )
+    is_over = _is_over(facts, facts.opened)
+    unstored = _unstored(directory, facts, is_over=is_over)
+    state = _state(directory, facts, unstored, is_over=is_over)
+    return Standing(directory, facts, facts.opened, state, unstored)
 
 
-def _state(directory: RunDirectory, facts: RunState, opened: Opened, unstored: dict[str, str]) -> str:
-    is_over = facts.finished is not None or (
-        opened.host == host_name() and not process_is_alive(opened.pid, opened.pid_started)
-    )
+def _is_over(facts: RunState, opened: Opened) -> bool:
+    """Tell whether the training has ended; on another machine it goes on until it says so."""
+    if facts.finished is not None:
+        return True
+    return opened.host == host_name() and not process_is_alive(opened.pid, opened.pid_started)
+
+
+def _state(directory: RunDirectory, facts: RunState, unstored: dict[str, str], *, is_over: bool) -> str:
     if facts.refused is not None:
         return "refused"
     if not is_over:
@@ -106,26 +110,25 @@ def _state(directory: RunDirectory, facts: RunState, opened: Opened, unstored: d
         return "syncing"
     if facts.ended is not None:
         return "incomplete"
-    return "offline" if opened.mode == "offline" else "waiting"
+    is_offline = facts.opened is not None and facts.opened.mode == "offline"
+    return "offline" if is_offline else "waiting"
 
 
-def _unstored(directory: RunDirectory, facts: RunState) -> dict[str, str]:
-    reasons = {name: why for file in facts.files.values() for name, why in _reason(facts, file)}
+def _unstored(directory: RunDirectory, facts: RunState, *, is_over: bool) -> dict[str, str]:
+    later = "not stored yet" if is_over else "it is stored when the run ends"
+    reasons = {name: why for file in facts.files.values() for name, why in _reason(facts, file, later)}
     if facts.ended is None:
         for found in find_files(directory.files):
             if found.name not in facts.files and found.name not in facts.restored:
-                reasons[found.name] = "in the run directory; it is stored when the run ends"
+                reasons[found.name] = later
     return dict(sorted(reasons.items()))
 
 
-def _reason(facts: RunState, file: FileState) -> Iterator[tuple[str, str]]:
+def _reason(facts: RunState, file: FileState, later: str) -> Iterator[tuple[str, str]]:
     if file.refusal is not None:
         yield file.name, file.refusal.message
     elif facts.ended is not None and file.name in facts.ended.missing:
         yield file.name, facts.ended.missing[file.name]
     elif file.open:
         at_end = all(save.policy == "end" for save in file.open)
-        yield (
-            file.name,
-            "saved with policy end: it is stored when the run ends" if at_end else "not stored yet",
-        )
+        yield file.name, later if at_end else "not stored yet"
