@@ -143,8 +143,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **arguments: Any) ->
 
 
 def environment_for_syncer(settings: Settings) -> dict[str, str]:
-    """Return the environment of a syncer process: this one's, with the home folder made explicit."""
-    return {**os.environ, "HOLDFAST_HOME": str(settings.home)}
+    """Return the environment of a syncer process: this one's, with the home folder and a given API key in it."""
+    key = {} if settings.api_key is None else {"HOLDFAST_API_KEY": str(settings.api_key)}
+    return {**os.environ, **key, "HOLDFAST_HOME": str(settings.home)}
 
 
 def _parsed(name: str, text: str, parse: Callable[[str], Any], source: str) -> Any:
