@@ -62,7 +62,8 @@ def _record(standing: Standing) -> dict[str, Any]:
 def _trouble(standing: Standing) -> str | None:
     """Return what keeps the syncer from storing."""
     if standing.facts.refused is not None:
-        return standing.facts.refused.message
+        refused = standing.facts.refused
+        return f"{refused.message} {refused.hint}".rstrip()
     if standing.is_done:
         return None
     try:

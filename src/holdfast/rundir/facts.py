@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from holdfast.errors import UnauthorizedError
 from holdfast.rundir.records import Record
 
 # ---------------------------------------------------------------- the journal
@@ -132,12 +133,17 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The vault will not take this run (``resume`` forbids it, no right): nothing more is tried."""
+    """The vault will not take this run as things are (``resume`` forbids it, no right, no key)."""
 
     fact: ClassVar[str] = "refused"
     code: str
     message: str
     hint: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing more is tried unless the user asks for it; a login may come at any time."""
+        return self.code != UnauthorizedError.code
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,10 +131,10 @@ def _names_below(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
-def tell(report: FinishReport, terminal: Terminal, *, url: str | None, next_step: str) -> None:
+def tell(report: FinishReport, terminal: Terminal, *, path: str | None, next_step: str) -> None:
     """Say how a run ended."""
     if report.is_complete:
-        terminal.say(f"{files_text(report.stored)} stored{f': {url}' if url else ''}.")
+        terminal.say(f"{files_text(report.stored)} stored{f' in {path}' if path else ''}.")
         return
     shown = [f"  {name}: {why}" for name, why in list(report.missing.items())[:_MOST_NAMED]]
     more = len(report.missing) - len(shown)

@@ -66,6 +66,7 @@ class SyncerProcess:
         self._next_check = 0.0
         self._next_start = 0.0
         self._pause = _CHECK_INTERVAL_S
+        self._told: Refused | None = None
 
     def start(self) -> None:
         """Start the syncer; where that fails say so, and `ensure` will try again."""
@@ -91,7 +92,15 @@ class SyncerProcess:
         if self._process is not None and self._process.poll() is None:
             return
         self._log.look()
-        if self._log.refused is not None or self._log.ended is not None or now < self._next_start:
+        refused = self._log.refused
+        if refused is not None and refused != self._told:
+            self._told = refused
+            self._terminal.warn(f"Nothing is stored: {refused.message} {refused.hint}".rstrip())
+        if (
+            (refused is not None and refused.is_final)
+            or self._log.ended is not None
+            or now < self._next_start
+        ):
             return
         if not lease_is_live(self._directory):
             self.start()
@@ -143,7 +152,9 @@ def _left_behind(settings: Settings) -> Iterator[RunDirectory]:
             opened, last = _first_fact(directory.journal), _last_fact(directory.sync_log)
         except OSError:
             continue  # removed, or on a disk that is away at present
-        ended = isinstance(last, Refused) or (isinstance(last, Ended) and not last.missing)
+        ended = (isinstance(last, Refused) and last.is_final) or (
+            isinstance(last, Ended) and not last.missing
+        )
         if isinstance(opened, Opened) and opened.mode == "online" and not ended:
             yield directory
 

@@ -382,11 +382,11 @@ class Run:
             why = "not stored yet" if refused is None else refused.message
             next_step = f"The upload goes on in the background; {sync} shows it."
             if ended or refused is not None:
-                next_step = f"{sync} tries again."
+                next_step = f"{refused.hint if refused else ''} {sync} tries again.".strip()
         report = report_of(self._directory, self._log, self._saver.last, why_not=why)
         report = FinishReport(report.stored, {**report.missing, **self._saver.refused})
         known = self._opened.entity is not None or self._log.registered is not None
-        tell(report, self._terminal, url=self.url if known else None, next_step=next_step)
+        tell(report, self._terminal, path=self.path if known else None, next_step=next_step)
         return report
 
     def _finish_at_exit(self, exit_code: int) -> None:

@@ -97,7 +97,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         run.config.update(config or {})
     if syncer is not None and resume is None:
         _start_syncers(directory, opened, settings, syncer, terminal)
-    _greet(run, directory, opened, settings, terminal)
+    _greet(directory, opened, settings, terminal)
     return run
 
 
@@ -231,10 +231,8 @@ def _abandon(directory: RunDirectory, opened: Opened, settings: Settings, syncer
         remove_pending(settings.home, opened.attempt)
 
 
-def _greet(run: Run, directory: RunDirectory, opened: Opened, settings: Settings, terminal: Terminal) -> None:
+def _greet(directory: RunDirectory, opened: Opened, settings: Settings, terminal: Terminal) -> None:
     where = "offline" if opened.mode == "offline" else opened.base_url or f"the vault in {settings.vault_dir}"
     path = "/".join(part for part in (opened.entity, opened.project, opened.run_id) if part)
     terminal.say(f"run {path}, {where}")
     terminal.say(f"files in {directory.files}")
-    if opened.base_url is not None and opened.entity is not None and opened.mode == "online":
-        terminal.say(f"page {run.url}")

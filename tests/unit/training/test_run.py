@@ -192,7 +192,7 @@ def test_finish_records_the_end_and_reports_what_the_syncer_says(make, capsys):
 
     assert (report.stored, report.missing, report.is_complete) == (12, {}, True)
     assert ours.journal(Finished)[0].exit_code == 0
-    assert "12 files stored." in capsys.readouterr().err
+    assert "12 files stored in me/p/abc." in capsys.readouterr().err
     assert ours.run.finish() is report
 
 
