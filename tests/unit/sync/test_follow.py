@@ -14,6 +14,7 @@ from holdfast.names import RunPath
 from holdfast.protocol.messages import RunState
 from holdfast.rundir.facts import Ended, NotStored, Refused, Registered, Stored
 from holdfast.rundir.lease import acquire_lease
+from holdfast.sync import follow as follow_module
 from holdfast.sync import work
 from holdfast.sync.follow import sync_directory
 from holdfast.vault import open_vault
@@ -461,6 +462,24 @@ def test_a_vault_that_is_away_is_waited_for_and_the_trouble_is_shown(trainer, va
     assert json.loads(trainer.directory.progress.read_text())["trouble"] is None
 
 
+def test_long_after_the_end_of_the_run_it_gives_up_and_leaves_the_directory_pending(
+    trainer, vault, follow, monkeypatch
+):
+    class Away(WatchedVault):
+        def __getattr__(self, name):
+            raise VaultUnavailableError("The vault is away.")
+
+    monkeypatch.setattr(follow_module, "GIVE_UP_S", 1.0)
+    trainer.drop("a")
+    trainer.finish()
+
+    report = follow(vault=Away(vault)).result()
+
+    assert isinstance(report.error, VaultUnavailableError)
+    assert trainer.said(Ended) == []
+    assert trainer.pending.exists()
+
+
 def test_one_pass_comes_back_when_the_vault_is_away_and_loses_nothing(trainer, vault):
     trainer.drop("a")
     trainer.finish()
@@ -548,10 +567,12 @@ def test_a_sync_log_that_cannot_be_written_does_not_stop_the_sync_and_is_written
     trainer.save("a", "now", pin="copy")
     syncer = follow()
     wait_until("a was stored", lambda: vault.list_runs("me", "mnist").runs and names(vault) == {"a"})
+    assert len(list(trainer.directory.pins.iterdir())) == 1, "who finds no such fact in the log needs the pin"
     (trainer.home / "nowhere").mkdir()
     trainer.finish()
 
     assert syncer.result().missing == {}
+    assert list(trainer.directory.pins.iterdir()) == []
     assert [type(fact).__name__ for fact in trainer.said()] == [
         "SyncerStarted",
         "Registered",

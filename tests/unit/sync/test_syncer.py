@@ -70,6 +70,7 @@ def vault_of(trainer):
     return open_vault_at(trainer.home / "vault", user="me")
 
 
+@pytest.mark.e2e
 def test_a_syncer_that_is_killed_again_and_again_stores_everything_once_and_in_order(trainer, start):
     chance = random.Random(7)
     states = []
@@ -90,7 +91,9 @@ def test_a_syncer_that_is_killed_again_and_again_stores_everything_once_and_in_o
     assert code == 0, errors
     vault = vault_of(trainer)
     assert [run.run_id for run in vault.list_runs("me", "mnist").runs] == [RUN.run_id]
-    history = [read_back(vault, "model.pt", info.version) for info in reversed(vault.list_versions(RUN, "model.pt"))]
+    history = [
+        read_back(vault, "model.pt", info.version) for info in reversed(vault.list_versions(RUN, "model.pt"))
+    ]
     assert history == states
     assert len(vault.list_files(RUN).files) == 1 + 48
     assert not trainer.pending.exists()

@@ -42,7 +42,8 @@ class ObjectBlobs:
                 "Object stores need an extra.", hint="Install it: pip install 'holdfast[s3]'"
             ) from exc
         self._obstore = obstore
-        client: Any = {"timeout": _TIMEOUT}
+        # plain HTTP is used only for an endpoint that is written with http://
+        client: Any = {"timeout": _TIMEOUT, "allow_http": True}
         client.update({name: value for name, value in options.items() if name in _CLIENT_OPTIONS})
         config: Any = {name: value for name, value in options.items() if name not in _CLIENT_OPTIONS}
         try:
