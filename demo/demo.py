@@ -69,7 +69,9 @@ def main() -> None:
         run = f"me/demo/{RUN_ID}"
         [directory] = wait_for_directory(here)
         log = directory / "sync.jsonl"
-        wait_until("the first checkpoint was stored", lambda: log.exists() and '"model.ckpt"' in log.read_text())
+        wait_until(
+            "the first checkpoint was stored", lambda: log.exists() and '"model.ckpt"' in log.read_text()
+        )
         time.sleep(3)
 
         say("kill -9: the training, and the process that syncs it.")

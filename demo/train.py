@@ -12,7 +12,6 @@ from pathlib import Path
 import holdfast
 
 
-
 def write(step: int) -> None:
     weights[step << 16 : (step + 1) << 16] = os.urandom(1 << 16)  # a part of the model changes
     part = Path("model.ckpt.part")

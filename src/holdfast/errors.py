@@ -76,9 +76,7 @@ class HoldfastError(Exception):
         return (_rebuild, (type(self), self.message, self.hint, self.details))
 
 
-def _rebuild(
-    cls: type[HoldfastError], message: str, hint: str, details: dict[str, Any]
-) -> HoldfastError:
+def _rebuild(cls: type[HoldfastError], message: str, hint: str, details: dict[str, Any]) -> HoldfastError:
     return cls(message, hint=hint, details=details)
 
 

@@ -45,13 +45,9 @@ def check_file_name(name: str) -> str:
     except UnicodeEncodeError:
         raise InvalidNameError(f"The file name {name!r} is not valid Unicode.") from None
     if max(sizes) > MAX_PART_BYTES:
-        raise InvalidNameError(
-            f"A part of the file name {name!r} is longer than {MAX_PART_BYTES} bytes."
-        )
+        raise InvalidNameError(f"A part of the file name {name!r} is longer than {MAX_PART_BYTES} bytes.")
     if sum(sizes) + len(sizes) - 1 > MAX_NAME_BYTES:
-        raise InvalidNameError(
-            f"The file name {name!r} is longer than {MAX_NAME_BYTES} bytes."
-        )
+        raise InvalidNameError(f"The file name {name!r} is longer than {MAX_NAME_BYTES} bytes.")
     return "/".join(parts)
 
 
@@ -100,9 +96,7 @@ class RunPath:
         return f"{self.entity}/{self.project}/{self.run_id}"
 
     @classmethod
-    def parse(
-        cls, text: str, *, entity: str | None = None, project: str | None = None
-    ) -> RunPath:
+    def parse(cls, text: str, *, entity: str | None = None, project: str | None = None) -> RunPath:
         """Parse what users type: ``entity/project/id``, a shorter form, or the URL of the run's page.
 
         Args:
@@ -119,9 +113,7 @@ class RunPath:
             at = parts.index("runs", 2)
             parts = [*parts[at - 2 : at], *parts[at + 1 : at + 2]]
         if len(parts) > 3:
-            raise InvalidNameError(
-                f"{text!r} is not a run path.", hint="Write entity/project/run_id."
-            )
+            raise InvalidNameError(f"{text!r} is not a run path.", hint="Write entity/project/run_id.")
         filled = [*[entity, project][: 3 - len(parts)], *parts]
         if None in filled:
             raise InvalidNameError(

@@ -65,7 +65,9 @@ class Settings:
     home: Path = _setting(Path, None, "Folder of the embedded vault, credentials and user settings.")
     dir: Path = _setting(Path, Path(), "Folder in which run directories are made, as `holdfast/run-...`.")
     base_url: str | None = _setting(str, None, "URL of the server. Unset: the embedded vault.")
-    api_key: Secret | None = _setting(Secret, None, "API key for the server. Unset: as `holdfast login` stored it.")
+    api_key: Secret | None = _setting(
+        Secret, None, "API key for the server. Unset: as `holdfast login` stored it."
+    )
     entity: str | None = _setting(str, None, "Entity that runs go to. Unset: the one of the login.")
     project: str = _setting(str, "uncategorized", "Project that runs go to.")
     name: str | None = _setting(str, None, "Display name of the run. Unset: the vault gives one.")
@@ -74,10 +76,16 @@ class Settings:
     run_group: str | None = _setting(str, None, "Group of the run.")
     job_type: str | None = _setting(str, None, "Job type of the run.")
     run_id: str | None = _setting(str, None, "Id of the run. Unset: a new random one.")
-    resume: str | None = _setting(_one_of(*RESUMES), None, "allow, must, never or auto: what to do if the run id exists.")
-    mode: str = _setting(_one_of(*MODES), "online", "online, offline (keep everything local) or disabled (do nothing).")
+    resume: str | None = _setting(
+        _one_of(*RESUMES), None, "allow, must, never or auto: what to do if the run id exists."
+    )
+    mode: str = _setting(
+        _one_of(*MODES), "online", "online, offline (keep everything local) or disabled (do nothing)."
+    )
     silent: bool = _setting(_boolean, False, "Print nothing but warnings.")
-    strict: bool = _setting(_boolean, False, "At the end of the script, exit non-zero unless everything is stored.")
+    strict: bool = _setting(
+        _boolean, False, "At the end of the script, exit non-zero unless everything is stored."
+    )
     finish_timeout: float | None = _setting(
         float, None, "Seconds that the end of a run waits at most. Unset: as long as bytes are moving."
     )

@@ -32,6 +32,8 @@ from holdfast.sync.state import RunState
 log = logging.getLogger(__name__)
 
 NICENESS = 10
+RETRY_FOR_S = 10.0
+"""Short, since the follower tries for ever and tells of the trouble meanwhile."""
 
 
 def settings_for(opened: Opened, settings: Settings) -> Settings:
@@ -62,7 +64,7 @@ def follow(directory: RunDirectory, settings: Settings, stop: threading.Event) -
     if opened is None:
         raise NotFoundError(f"{directory.path} is not a run directory.")
     try:
-        vault = open_vault(settings_for(opened, settings))
+        vault = open_vault(settings_for(opened, settings), retry_for_s=RETRY_FOR_S)
     except HoldfastError as exc:
         _refuse(directory, exc)
         raise

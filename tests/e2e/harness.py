@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -86,7 +87,11 @@ class Machine:
         self.cwd = base / "work"
         self.cwd.mkdir(parents=True, exist_ok=True)
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("HOLDFAST_", "COVERAGE_"))
+            },
             "HOLDFAST_HOME": str(base / "home"),
             "HOLDFAST_ENTITY": ENTITY,
             "HOLDFAST_QUIET": "0.2",
@@ -113,7 +118,9 @@ class Machine:
     def start(self, script: str | Path, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
         """Start a script of `scripts/` (or a path, or source text) as a training process."""
         source = SCRIPTS / script if isinstance(script, str) and script.endswith(".py") else script
-        command = [sys.executable, str(source)] if isinstance(source, Path) else [sys.executable, "-c", source]
+        command = (
+            [sys.executable, str(source)] if isinstance(source, Path) else [sys.executable, "-c", source]
+        )
         output = (self.base / "output.txt").open("ab")
         with output:
             process = subprocess.Popen(
@@ -150,10 +157,8 @@ class Machine:
 
     def kill_syncers(self) -> None:
         for pid in self.syncers():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
     def close(self) -> None:
         for process in self._processes:

@@ -248,7 +248,10 @@ assert "big.bin" in report.missing, report
     [directory] = machine.directories()
     assert machine.wait_until_ended(directory, 90).missing == {}
     vault = machine.vault()
-    assert read_file(vault, RunPath(ENTITY, "faults", "full"), "big.bin") == (machine.cwd / "big.bin").read_bytes()
+    assert (
+        read_file(vault, RunPath(ENTITY, "faults", "full"), "big.bin")
+        == (machine.cwd / "big.bin").read_bytes()
+    )
     vault.close()
 
 
@@ -260,10 +263,13 @@ def fill(path: Path) -> None:
 
 
 def test_a_full_disk_of_the_run_directory_never_stops_the_training(machine, small_disk):
-    script = """
+    script = (
+        """
 import sys, contextlib, holdfast
 from pathlib import Path
-""" + inspect.getsource(fill) + """
+"""
+        + inspect.getsource(fill)
+        + """
 run = holdfast.init(project="faults", id="full-client", dir=sys.argv[1])
 Path("first.txt").write_text("first")
 holdfast.save("first.txt", policy="now")
@@ -283,6 +289,7 @@ ballast.unlink()
 Path("after.txt").write_text("after")
 holdfast.save("after.txt", policy="now")
 """
+    )
     assert machine.run(script, str(small_disk)) == 0, machine.output
     assert "trained to the end" in machine.output
     vault = machine.vault()

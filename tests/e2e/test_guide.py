@@ -22,7 +22,9 @@ def online(machine):
     return machine
 
 
-def guide(machine: Machine, script: str, *, run_id: str = "guide", init: str = "", expect: int = 0) -> dict[str, bytes]:
+def guide(
+    machine: Machine, script: str, *, run_id: str = "guide", init: str = "", expect: int = 0
+) -> dict[str, bytes]:
     """Run a script of the guide and return what the vault then has, by name, without the run's own files."""
     start = f"run = wandb.init(project='guide', id={run_id!r}{init})\n"
     code = machine.run(HEAD + start + script)
@@ -44,7 +46,8 @@ def test_s1_save_a_file_of_the_current_directory(online):
 
 
 @pytest.mark.parametrize(
-    ("end", "expect"), [("", 0), ("raise RuntimeError('the script crashed')", 1), ("os.kill(os.getpid(), 9)", -9)]
+    ("end", "expect"),
+    [("", 0), ("raise RuntimeError('the script crashed')", 1), ("os.kill(os.getpid(), 9)", -9)],
 )
 def test_s2_files_written_into_the_run_dir_are_uploaded_at_the_end(online, end, expect):
     script = """
@@ -175,7 +178,9 @@ Path("out/b.bin").write_text("b")
 time.sleep(1.5)
 """
     assert guide(online, script) == {"out/a.bin": b"a"}
-    again = script.replace("time.sleep(1.5)", "wandb.save('out/*.bin', policy='now')").replace('mkdir()', 'mkdir(exist_ok=True)')
+    again = script.replace("time.sleep(1.5)", "wandb.save('out/*.bin', policy='now')").replace(
+        "mkdir()", "mkdir(exist_ok=True)"
+    )
     online.cwd.joinpath("out", "b.bin").unlink()
     assert guide(online, again, run_id="again") == {"out/a.bin": b"a", "out/b.bin": b"b"}
 
@@ -198,7 +203,11 @@ else:
 
 
 def test_s16_and_s17_restore_from_any_run_gives_a_file_with_a_name(online):
-    guide(online, "Path('weights.bin').write_bytes(bytes(range(256))); wandb.save('weights.bin')", run_id="a1b2c3d4")
+    guide(
+        online,
+        "Path('weights.bin').write_bytes(bytes(range(256))); wandb.save('weights.bin')",
+        run_id="a1b2c3d4",
+    )
     script = f"""
 before = wandb.restore("weights.bin", run_path="{ENTITY}/guide/a1b2c3d4", root="no-run")
 assert before.read() == bytes(range(256)) and os.path.isabs(before.name)
@@ -252,7 +261,9 @@ run.log({"loss": 0.5})
     never = "try:\n  wandb.init(project='guide', id='resumed', resume='never')\nexcept wandb.HoldfastError as e: print('never:', e)\nelse: sys.exit(9)"
     assert online.run(HEAD + never) == 0, online.output
     online.env |= {"HOLDFAST_RUN_ID": "resumed", "HOLDFAST_RESUME": "must", "HOLDFAST_PROJECT": "guide"}
-    assert online.run(HEAD + "run = wandb.init(); assert run.resumed and run.id == 'resumed'") == 0, online.output
+    assert online.run(HEAD + "run = wandb.init(); assert run.resumed and run.id == 'resumed'") == 0, (
+        online.output
+    )
 
 
 def test_s28_past_states_can_be_had_back(online):

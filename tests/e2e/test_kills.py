@@ -66,7 +66,9 @@ def check(machine: Machine, run: RunPath, oracle) -> None:
             path = machine.cwd / note["name"]
             if note["name"].startswith("dropped"):
                 path = next(iter(machine.directories())).files / note["name"]
-            assert newest.get(note["name"]) == sha(path.read_bytes()), f"{note['name']} is not stored as it is"
+            assert newest.get(note["name"]) == sha(path.read_bytes()), (
+                f"{note['name']} is not stored as it is"
+            )
     vault.close()
 
 

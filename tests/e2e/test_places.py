@@ -99,7 +99,9 @@ def test_two_servers_over_postgresql_and_s3_serve_one_vault(machine, postgres, m
     database = postgres.new_database()
     places = ("--catalog", database, "--blobs", moto.new_bucket())
     first = machine.server(*places, data=machine.base / "one")
-    other = Machine(machine.base / "other", **{k: v for k, v in machine.env.items() if k.startswith(("AWS", "HOLDFAST"))})
+    other = Machine(
+        machine.base / "other", **{k: v for k, v in machine.env.items() if k.startswith(("AWS", "HOLDFAST"))}
+    )
     second = other.server(*places, data=machine.base / "two")
     machine.use(first.url)
     oracle = machine.base / "oracle.jsonl"

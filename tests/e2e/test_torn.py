@@ -12,13 +12,17 @@ def play(machine, way, seconds):
     if way == "torch":
         pytest.importorskip("torch", reason="`make test` installs torch; the quick tests do not need it")
     states = machine.base / "states.txt"
-    assert machine.run("rewrites.py", way, str(seconds), str(states), timeout=seconds + 60) == 0, machine.output
+    assert machine.run("rewrites.py", way, str(seconds), str(states), timeout=seconds + 60) == 0, (
+        machine.output
+    )
     [directory] = machine.directories()
     assert machine.wait_until_ended(directory).missing == {}
     existed = set(states.read_text().split())
     vault = machine.vault()
     own = {"history.jsonl", "config.yaml", "summary.json"}
-    versions = [item for item in all_versions(vault, RunPath(ENTITY, "rewrites", way)) if item[0].name not in own]
+    versions = [
+        item for item in all_versions(vault, RunPath(ENTITY, "rewrites", way)) if item[0].name not in own
+    ]
     torn = [info.version for info, data in versions if sha(data) not in existed]
     assert torn == []
     assert len(versions) >= 2, "nothing was synced while it was written"

@@ -25,18 +25,23 @@ def test_the_architecture_names_every_room_and_no_other():
     table = text[text.index("| room |") : text.index("## Where to go")]
     named = {name.strip("/").split("/")[-1] for name in re.findall(r"`([a-z_/.]+)`", table)}
     package = ROOT / "src" / "holdfast"
-    rooms = {path.name for path in package.iterdir() if not path.name.startswith("_") and path.name != "py.typed"}
+    rooms = {
+        path.name for path in package.iterdir() if not path.name.startswith("_") and path.name != "py.typed"
+    }
 
     assert rooms <= named
 
 
 def test_every_path_in_the_docs_that_looks_like_ours_exists():
-    pattern = r"`((?:src|tests|docs|benchmarks|demo)/[\w./-]+|(?:training|sync|content|vault|rundir)/[\w./-]+)`"
-    missing = []
-    for page in PAGES:
-        for name in re.findall(pattern, page.read_text()):
-            if not (ROOT / name).exists() and not (ROOT / "src" / "holdfast" / name).exists():
-                missing.append(f"{page.name}: {name}")
+    pattern = (
+        r"`((?:src|tests|docs|benchmarks|demo)/[\w./-]+|(?:training|sync|content|vault|rundir)/[\w./-]+)`"
+    )
+    missing = [
+        f"{page.name}: {name}"
+        for page in PAGES
+        for name in re.findall(pattern, page.read_text())
+        if not (ROOT / name).exists() and not (ROOT / "src" / "holdfast" / name).exists()
+    ]
     assert missing == []
 
 

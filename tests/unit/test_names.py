@@ -60,7 +60,12 @@ def test_a_name_that_is_accepted_stays_below_its_root_and_is_stable(name):
 
 @pytest.mark.parametrize(
     "text",
-    ["me/mnist/abc", "/me/mnist/abc", "me/mnist/runs/abc", "https://host:1/sub/me/mnist/runs/abc/files/x?y=1"],
+    [
+        "me/mnist/abc",
+        "/me/mnist/abc",
+        "me/mnist/runs/abc",
+        "https://host:1/sub/me/mnist/runs/abc/files/x?y=1",
+    ],
 )
 def test_the_ways_to_write_a_run_path(text):
     assert RunPath.parse(text) == RunPath("me", "mnist", "abc")

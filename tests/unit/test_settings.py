@@ -47,7 +47,9 @@ def test_a_bad_line_names_file_and_line_and_spoils_nothing_else(tmp_path, caplog
         assert f"{tmp_path / 'settings'}:{number}" in caplog.text
 
 
-@pytest.mark.parametrize(("name", "value"), [("HOLDFAST_MODE", "onlin"), ("HOLDFAST_QUIET", "x"), ("HOLDFAST_STRICT", "maybe")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("HOLDFAST_MODE", "onlin"), ("HOLDFAST_QUIET", "x"), ("HOLDFAST_STRICT", "maybe")]
+)
 def test_a_bad_environment_variable_is_an_error_that_names_it(name, value):
     with pytest.raises(SettingsError, match=name):
         load_settings({name: value})
@@ -80,6 +82,8 @@ def test_writing_one_setting_leaves_the_others(tmp_path):
 
 
 def test_the_docs_have_every_setting_with_its_help():
-    rows = dict(re.findall(r"^\| `(\w+)` \| `HOLDFAST_\w+` \| .*? \| (.*) \|$", DOCS.read_text(), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| `HOLDFAST_\w+` \| .*? \| (.*) \|$", DOCS.read_text(), re.MULTILINE)
+    )
 
     assert rows == {item.name: item.metadata["help"] for item in dataclasses.fields(Settings)}

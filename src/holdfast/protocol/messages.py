@@ -22,9 +22,7 @@ Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
 class Message(BaseModel):
     """Base of all messages: immutable."""
 
-    model_config = ConfigDict(
-        frozen=True, ser_json_bytes="base64", val_json_bytes="base64"
-    )
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
 
 # ---------------------------------------------------------------- who

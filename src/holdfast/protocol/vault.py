@@ -23,7 +23,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-
     from holdfast.names import RunPath
     from holdfast.protocol.messages import (
         ChunkMap,
@@ -74,9 +73,7 @@ class Vault(Protocol):
     def get_run(self, run: RunPath) -> RunInfo:
         """Return a run. Raises `RunNotFoundError`. Writes nothing."""
 
-    def list_runs(
-        self, entity: str, project: str, *, after: str | None = None, limit: int = 100
-    ) -> RunPage:
+    def list_runs(self, entity: str, project: str, *, after: str | None = None, limit: int = 100) -> RunPage:
         """Return runs of a project, newest first; an unknown project has none."""
 
     def list_projects(

@@ -200,11 +200,11 @@ class Follower:
                 self._take(self._reports.get(timeout=TICK_S))
                 while True:
                     self._take(self._reports.get_nowait())
+            self._ledger.flush()  # before the next job of a name begins
         return self._report()
 
     def _turn(self, now: float) -> SyncReport | None:
         self._read_journal()
-        self._ledger.flush()
         if now >= self._next_trainer_look:
             self._next_trainer_look = now + TRAINER_LOOK_S
             self._look_at_trainer()

@@ -16,7 +16,7 @@ BIG_BYTES = 32 << 20
 _BATCH_BYTES = 64 << 20
 _BATCH_FILES = 5_000
 _FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 60.0
+_LONGEST_PAUSE_S = 20.0
 _SLOW_PAUSE_S = 20.0
 
 
@@ -68,13 +68,16 @@ class Lane:
         """Tell whether it takes a batch now."""
         return not self.worker.is_busy and self.backoff.is_over(now)
 
+    def is_full(self, files: int, size_bytes: int) -> bool:
+        """Tell whether so much is enough for one batch."""
+        return size_bytes > _BATCH_BYTES or files >= (1 if self.is_careful else _BATCH_FILES)
+
     def send(self, plans: Sequence[Plan]) -> list[Plan]:
         """Begin to store some of the plans, the small ones first; return those that were taken."""
         taken: list[Plan] = []
         total = 0
         for plan in sorted(plans, key=lambda plan: plan.size):
-            full = total + plan.size > _BATCH_BYTES or len(taken) >= (1 if self.is_careful else _BATCH_FILES)
-            if taken and full:
+            if taken and self.is_full(len(taken), total + plan.size):
                 break
             taken.append(plan)
             total += plan.size

@@ -38,29 +38,16 @@ class Ledger:
         self._state = state
         self._writer: RecordWriter | None = None
         self._waiting: list[Record] = []
+        self._fulfilled: list[OneSave] = []
         self._retry_at = 0.0
 
     def note(self, fact: SyncFact) -> None:
-        """Write a fact: at once if the disk lets us, else in order as soon as it does."""
-        fulfilled = self._state.take(fact)
+        """Take in a fact, to be written by the next `flush`."""
+        self._fulfilled += self._state.take(fact)
         self._waiting.append(to_record(fact))
-        self.flush()
-        for save in fulfilled:
-            self._unpin(save)
-
-    def unpin_fulfilled(self) -> None:
-        """Remove the pins that a syncer which was killed had left."""
-        for file in self._state.files.values():
-            for save in file.fulfilled:
-                self._unpin(save)
-
-    def _unpin(self, save: OneSave) -> None:
-        if save.file.pin:
-            with contextlib.suppress(OSError):
-                (self._pins / save.file.pin).unlink()
 
     def flush(self) -> None:
-        """Write what waits, unless that was tried in vain just now."""
+        """Write what was noted: at once if the disk lets us, else in order as soon as it does."""
         if not self._waiting or time.monotonic() < self._retry_at:
             return
         try:
@@ -72,6 +59,20 @@ class Ledger:
             log.warning("%s cannot be written (%s); %d facts wait.", self._path, exc, len(self._waiting))
             return
         self._waiting.clear()
+        for save in self._fulfilled:  # only now: who finds no such fact in the log needs the pin
+            self._unpin(save)
+        self._fulfilled.clear()
+
+    def unpin_fulfilled(self) -> None:
+        """Remove the pins that a syncer which was killed had left."""
+        for file in self._state.files.values():
+            for save in file.fulfilled:
+                self._unpin(save)
+
+    def _unpin(self, save: OneSave) -> None:
+        if save.file.pin:
+            with contextlib.suppress(OSError):
+                (self._pins / save.file.pin).unlink()
 
     def close(self) -> None:
         """Write what waits, make it survive a crash of the machine, and close the log."""

@@ -167,8 +167,8 @@ class FileWork:
         if track is None:
             track = self._tracks[name] = Track()
             file = self._state.file(name)
-            own = str(self._directory.files / name)
-            track.growth.is_trusted = name in _ALWAYS_GROWING and file.path == own
+            if name in _ALWAYS_GROWING:
+                track.growth.is_trusted = file.path == str(self._directory.files / name)
             self._check_name(file, track)
         return track
 
@@ -179,18 +179,22 @@ class FileWork:
             self._refuse(file, track, exc)
 
     def _send(self, now: float) -> None:
+        free = {is_big: lane.is_free(now) for is_big, lane in self._lanes.items()}
         terms = self._terms(now)
         plans: dict[bool, list[Plan]] = {True: [], False: []}
-        for name, due in list(self._due.items()):
-            if due > now or name in self._under_way or not self._lanes[name in self._big].is_free(now):
+        size = {True: 0, False: 0}
+        for name in list(self._due) if free[False] else self._big & self._due.keys():
+            if self._due[name] > now or name in self._under_way or not free[name in self._big]:
                 continue
             plan = self._decide(name, terms)
             if plan is not None:
-                plans[self._is_big(plan)].append(plan)
-        for is_big, wanted in plans.items():
-            lane = self._lanes[is_big]
-            if wanted and lane.is_free(now):
-                self._under_way.update(plan.job.name for plan in lane.send(wanted))
+                is_big = self._is_big(plan)
+                plans[is_big].append(plan)
+                size[is_big] += plan.size
+                free[is_big] &= not self._lanes[is_big].is_full(len(plans[is_big]), size[is_big])
+        for is_big, lane in self._lanes.items():
+            if plans[is_big] and lane.is_free(now):
+                self._under_way.update(plan.job.name for plan in lane.send(plans[is_big]))
 
     def _is_big(self, plan: Plan) -> bool:
         if plan.size > BIG_BYTES and plan.job.rule is not ReadRule.PREFIX:
@@ -298,6 +302,8 @@ class FileWork:
                 grown=done.job.rule is ReadRule.PREFIX,
             )
         )
+        if not file.open:
+            self._due.pop(file.name, None)  # a change since then is found by looking
 
     def _complain(self, file: FileState, track: Track, error: HoldfastError, saves: tuple[str, ...]) -> None:
         """Note why a file is not stored: once while that may change, and for good when the run is over."""

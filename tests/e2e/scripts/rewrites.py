@@ -41,16 +41,15 @@ def write_text(step: int) -> None:
         file.write(data.decode())
 
 
-log = b""
+log = bytearray()
 
 
 def append(step: int) -> None:
-    global log
     line = f"step {step} loss {chance.random()}\n".encode() * chance.randrange(1, 50)
     with Path("train.log").open("ab") as file:
         for part in line.splitlines(keepends=True):
-            log += part
-            note(log)
+            log.extend(part)
+            note(bytes(log))
             file.write(part)
             file.flush()
 
