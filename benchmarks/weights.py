@@ -19,7 +19,7 @@ from figures import report
 from stage import Stage, age
 
 WIDTH, LAYERS, HEADS = 384, 6, 6
-CONTEXT, BATCH, STEPS = 64, 8, 200
+CONTEXT, BATCH, STEPS = 64, 4, 200
 TARGETS = {"bf16": 0.70, "fp32": 0.86}
 
 SAVE = """
@@ -70,6 +70,7 @@ class Decoder(nn.Module):
 def trained() -> dict[str, Tensor]:
     """Return the weights after training, in fp32."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # threads that spin for each other crawl on a machine that is busy
     sources = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     text = torch.frombuffer(bytearray(b"".join(path.read_bytes() for path in sources)), dtype=torch.uint8)
     model = Decoder()
