@@ -138,7 +138,17 @@ def test_the_key_is_shown_only_when_asked_for(tmp_path):
         assert server.api_key in server.output
 
 
-@pytest.mark.parametrize("key", [None, new_api_key(), "hf_garbage", "x" * 10_000, "%00"])
+@pytest.mark.parametrize(
+    "key",
+    [None, new_api_key(), "hf_garbage", "x" * 10_000, "%00"],
+    ids=[
+        "none",
+        "well formed",
+        "garbage",
+        "long",
+        "nul",
+    ],  # the random one must have the same name for every worker
+)
 def test_every_route_is_closed_without_a_valid_key(server, key):
     paths = get(server, "/openapi.json", key=None).json()["paths"]
     assert len(paths) >= 15
