@@ -45,7 +45,7 @@ test: $(VENV)/test-installed services  ## Everything, with every real service, s
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -n 2 --dist loadgroup -m 'not soak'
+	$(BIN)/coverage run -m pytest -q -n 3 -m 'not soak'
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=85
 

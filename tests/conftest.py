@@ -13,8 +13,8 @@ settings.load_profile("holdfast")
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
-    """No test sees the user's settings, vault or credentials."""
+    """No test sees the user's settings, vault or credentials; no process that it starts is measured."""
     for name in list(os.environ):
-        if name.startswith("HOLDFAST_"):
+        if name.startswith(("HOLDFAST_", "COVERAGE_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path / "holdfast-home"))

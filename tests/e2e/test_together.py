@@ -54,7 +54,9 @@ def test_four_runs_on_one_embedded_vault_beside_a_server(machine):
             if source.exists():
                 assert sha(data) == sha(source.read_bytes())
     stored = sum(
-        path.stat().st_size for path in (machine.base / "home" / "vault").rglob("*") if path.is_file()
+        path.stat().st_size
+        for path in (machine.base / "home" / "vault" / "blobs").rglob("*")
+        if path.is_file()
     )
     logical = sum(info.size_bytes for info in runs.values())
     assert stored < logical / 3, "the same bytes were stored more than once"
