@@ -169,7 +169,7 @@ class Vault(Protocol):
     def locate(self, run: RunPath, query: LocateQuery) -> ChunkMap:
         """Return where the chunks of versions lie. Raises `StoredFileNotFoundError`."""
 
-    def read(self, run: RunPath, query: ReadQuery) -> Iterator[bytes]:
+    def read(self, run: RunPath, query: ReadQuery) -> Iterator[bytes | memoryview]:
         """Yield the bytes of the ranges, one after the other, in pieces of any size.
 
         Each frame is checked before its first byte is yielded.

@@ -71,8 +71,7 @@ async def body_pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
     Raises:
         TooLargeError: It has more than ``limit`` bytes; at once if its head says so.
     """
-    if int(request.headers.get("content-length", 0)) > limit:
-        raise _too_large(limit)
+    check_length(request, limit)
     received = 0
     async for piece in request.stream():
         received += len(piece)
@@ -80,6 +79,12 @@ async def body_pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
             raise _too_large(limit)
         if piece:
             yield piece
+
+
+def check_length(request: Request, limit: int) -> None:
+    """Refuse a body whose head says that it is too large. Raises `TooLargeError`."""
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise _too_large(limit)
 
 
 def _too_large(limit: int) -> TooLargeError:

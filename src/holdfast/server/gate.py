@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdfast.errors import HoldfastError, UnauthorizedError, UsageError
 from holdfast.server.connection import ABORT
 from holdfast.server.errors import error_response
+from holdfast.server.patience import Patience
 from holdfast.vault import LocalVault
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ access_log = logging.getLogger("holdfast.server.access")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 OPEN_PATHS = frozenset({"/healthz", "/openapi.json"})
 STALL_S = 60.0
-SLOWEST_BYTES_PER_S = 8 << 10
 
 VaultOf = Callable[[str], LocalVault | None]
 """Returns the vault as the owner of an API key sees it; None for a key that is not valid."""
@@ -55,8 +55,9 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._stall_s)
+        exchange = Exchange(scope, receive, send, self._stall_s)
         scope.setdefault("state", {})["request_id"] = exchange.request_id
+        scope["state"]["exchange"] = exchange
         try:
             if scope["path"] not in OPEN_PATHS:
                 scope["state"]["vault"] = await self._callers_vault(scope)
@@ -80,7 +81,7 @@ class Gate:
         return vault
 
 
-class _Exchange:
+class Exchange:
     """One request and its answer: counts bytes, and drops a client that lets the server wait too long."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, stall_s: float) -> None:
@@ -91,8 +92,7 @@ class _Exchange:
         self.started_at = time.monotonic()
         self._receive = receive
         self._send = send
-        self._stall_s = stall_s
-        self._patience_s = stall_s
+        self.patience = Patience(stall_s)
         self._waiting_since: float | None = None
         self._body_ended = False
         self._drop: Callable[[], None] = scope["extensions"][ABORT]["now"]
@@ -130,15 +130,14 @@ class _Exchange:
 
     def _moved(self, size_bytes: int) -> None:
         """The client let us wait and has sent or taken so many bytes now."""
-        waited_s = time.monotonic() - (self._waiting_since or 0)
-        restored_s = size_bytes / SLOWEST_BYTES_PER_S
-        self._patience_s = min(self._patience_s - waited_s + restored_s, self._stall_s)
+        if self._waiting_since is not None:
+            self.patience.spend(time.monotonic() - self._waiting_since, size_bytes)
         self._waiting_since = None
 
     def _check_patience(self) -> None:
         # One timer that looks now and then costs nothing per piece, as a timeout around each wait would.
         waited_s = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
-        left_s = self._patience_s - waited_s
+        left_s = self.patience.left_s - waited_s
         if left_s <= 0:
             self._drop()
         else:
@@ -151,7 +150,7 @@ def _check_path(path: str) -> None:
         raise UsageError("The path has a control character.")
 
 
-async def _answer_failure(exc: Exception, scope: Scope, exchange: _Exchange) -> None:
+async def _answer_failure(exc: Exception, scope: Scope, exchange: Exchange) -> None:
     if exchange.status:
         log.warning("Request %s is cut: %s", exchange.request_id, exc.__cause__ or exc)
         exchange.drop()
@@ -161,7 +160,7 @@ async def _answer_failure(exc: Exception, scope: Scope, exchange: _Exchange) -> 
     await error_response(exc, exchange.request_id)(scope, exchange.receive, exchange.send)
 
 
-def _log_access(scope: Scope, exchange: _Exchange) -> None:
+def _log_access(scope: Scope, exchange: Exchange) -> None:
     access_log.info(
         "%s %s %s %d B %.0f ms %s%s",
         scope["method"],

@@ -11,11 +11,14 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from holdfast.content.packs import MAX_PACK_BYTES
 from holdfast.protocol.messages import Commit, CommitResult, ContentAnswer, ContentQuery, PackReceipt, Upload
 from holdfast.server.asking import RUN, CallersVault, Run
-from holdfast.server.bodies import MessageRoute, body_pieces, read_body
+from holdfast.server.bodies import MessageRoute, body_pieces, check_length, read_body
+from holdfast.server.connection import DIRECT, Connection
+from holdfast.server.direct import DirectBody
 from holdfast.server.slots import Slots
 from holdfast.vault.ingest import PackWriter
 
@@ -51,6 +54,7 @@ def uploads_router(slots: Slots) -> APIRouter:
     @router.put("/uploads/{upload_id}/packs/{pack_id:path}", openapi_extra=_takes_bytes("A pack"))
     async def put_pack(vault: CallersVault, upload_id: str, pack_id: str, request: Request) -> PackReceipt:
         """Store a pack; the answer means that it is durable."""
+        check_length(request, MAX_PACK_BYTES)
         async with slots.held():
             in_worker = partial(run_sync, limiter=slots.workers)
             writer = await in_worker(vault.open_pack, upload_id, pack_id)
@@ -65,7 +69,33 @@ def uploads_router(slots: Slots) -> APIRouter:
 
 
 async def _write(writer: PackWriter, request: Request, in_worker: InWorker) -> PackReceipt:
-    """Feed the body to the writer: while a worker checks and writes one piece, the next one comes in."""
+    """Let a worker take the body from the socket, or feed it to the worker piece by piece."""
+    connection: Connection = request.scope["extensions"][DIRECT]["connection"]
+    body = connection.lend_body(request.scope["state"]["exchange"].patience)
+    if body is None:
+        return await _feed(writer, request, in_worker)
+    try:
+        receipt: PackReceipt = await in_worker(_take, writer, body)
+    except ClientDisconnect:
+        connection.abort()
+        raise
+    finally:
+        connection.take_back(received=body.taken)
+    return receipt
+
+
+def _take(writer: PackWriter, body: DirectBody) -> PackReceipt:
+    try:
+        for piece in body:
+            writer.feed(piece)
+    except BaseException:
+        writer.abort()
+        raise
+    return writer.finish()
+
+
+async def _feed(writer: PackWriter, request: Request, in_worker: InWorker) -> PackReceipt:
+    """While a worker checks and writes one piece, the next one comes in."""
     feeding: asyncio.Task[None] | None = None
     try:
         async for piece in body_pieces(request, MAX_PACK_BYTES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
@@ -11,6 +12,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from holdfast.server.connection import DIRECT, Connection
+from holdfast.server.direct import DirectSocket
+from holdfast.server.gate import Exchange
 from holdfast.server.slots import Slots
 
 BLOCK_BYTES = 1 << 20
@@ -49,17 +53,43 @@ class StreamAnswer(Response):
         self.background = None
         self.init_headers({**(headers or {}), "content-length": str(size_bytes)})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._slots.take()
         try:
-            await self._send_blocks(receive, send)
+            await self._send_blocks(scope, receive, send)
         finally:
             self._slots.give_back()
             await run_in_threadpool(_close, self._pieces)
 
-    async def _send_blocks(self, receive: Receive, send: Send) -> None:
+    async def _send_blocks(self, scope: Scope, receive: Receive, send: Send) -> None:
         block = await self._next()
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        connection: Connection = scope["extensions"][DIRECT]["connection"]
+        exchange: Exchange = scope["state"]["exchange"]
+        lent = await connection.lend_answer(exchange.patience)
+        if lent is None:
+            await self._send_through(block, receive, send)
+        else:
+            sent = 0
+            try:
+                sent = await run_sync(self._send_all, block, lent, limiter=self._slots.workers)
+            except ClientDisconnect:
+                connection.abort()
+                raise
+            finally:
+                connection.take_back(sent=sent)
+            exchange.sent_bytes += sent
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _send_all(self, block: bytes | memoryview, lent: DirectSocket) -> int:
+        sent = 0
+        for each in chain([block], self._blocks):
+            lent.send(each)
+            sent += len(each)
+        return sent
+
+    async def _send_through(self, block: bytes | memoryview, receive: Receive, send: Send) -> None:
+        """Send by way of the event loop, while a worker reads one block ahead."""
         gone = asyncio.create_task(_disconnected(receive))
         try:
             while block and not gone.done():
@@ -72,7 +102,6 @@ class StreamAnswer(Response):
             gone.cancel()
         if block:
             raise ClientDisconnect
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self) -> bytes | memoryview:
         return await run_sync(next, self._blocks, b"", limiter=self._slots.workers)

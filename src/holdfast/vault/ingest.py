@@ -166,7 +166,7 @@ class PackWriter:
         return upload, content.find_pack(connection, upload.run.domain_id, self._pack_id) is not None
 
     def feed(self, data: Bytes) -> None:
-        """Take the next bytes; they must not change until `finish` or `abort`.
+        """Take the next bytes; they may change once it returns.
 
         Raises:
             MalformedContentError: Not a pack, or a frame does not match its id.

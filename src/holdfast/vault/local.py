@@ -231,7 +231,7 @@ class LocalVault:
         """See `Vault.locate`."""
         return reading.locate(self._ground, run, query)
 
-    def read(self, run: RunPath, query: ReadQuery) -> Iterator[bytes]:
+    def read(self, run: RunPath, query: ReadQuery) -> Iterator[memoryview]:
         """See `Vault.read`."""
         return reading.read(self._ground, run, query)
 

@@ -50,7 +50,6 @@ from holdfast.vault.foundation import Foundation
 from holdfast.vault.runs import check_limit
 
 _MAX_PAGE = 10_000
-_PIECE_BYTES = 1 << 20
 _MAX_FRAME_BYTES = HEADER_BYTES + MAX_CHUNK_BYTES
 
 
@@ -248,7 +247,7 @@ def _places(
 # ---------------------------------------------------------------- bytes
 
 
-def read(ground: Foundation, path: RunPath, query: ReadQuery) -> Iterator[bytes]:
+def read(ground: Foundation, path: RunPath, query: ReadQuery) -> Iterator[memoryview]:
     """See `Vault.read`."""
     reader = ground.catalog.read(_open_reader, ground, path, {each.pack for each in query.ranges})
     return reader.read(query.ranges)
@@ -273,11 +272,11 @@ class _Reader:
         self._run = run
         self._packs = packs
 
-    def read(self, ranges: Sequence[PackRange]) -> Iterator[bytes]:
+    def read(self, ranges: Sequence[PackRange]) -> Iterator[memoryview]:
         for each in ranges:
             yield from self._read_range(each)
 
-    def _read_range(self, each: PackRange) -> Iterator[bytes]:
+    def _read_range(self, each: PackRange) -> Iterator[memoryview]:
         at, end = each.offset, each.offset + each.length
         while at < end:
             block = self._block(each, at, min(self._ground.blobs.read_bytes, end - at))
@@ -287,7 +286,7 @@ class _Reader:
                 cuts = self._check(block)
             if not cuts:
                 raise self._corrupt(each, at)
-            yield from _pieces(block, cuts)
+            yield memoryview(block)[: cuts[-1]]
             at += cuts[-1]
 
     def _block(self, each: PackRange, at: int, length: int) -> bytes:
@@ -346,15 +345,6 @@ class _Reader:
                 if entry.id != id_:
                     bad.append(id_)
         return bad
-
-
-def _pieces(block: bytes, cuts: Sequence[int]) -> Iterator[bytes]:
-    """Yield the checked frames of a block in pieces of about a MiB, each made of whole frames."""
-    start = 0
-    for cut in cuts:
-        if cut - start >= _PIECE_BYTES or cut == cuts[-1]:
-            yield block if (start, cut) == (0, len(block)) else block[start:cut]
-            start = cut
 
 
 def _files_with(connection: Connection, run: runs.RunKey, pack_id: int, ids: set[bytes]) -> list[str]:

@@ -87,7 +87,7 @@ def test_a_vault_that_always_sends_other_bytes_is_found_out(place):
 
     def lying(run, query):
         for piece in read(run, query):
-            yield piece[:-1] + bytes([piece[-1] ^ 1])
+            yield bytes(piece[:-1]) + bytes([piece[-1] ^ 1])
 
     place.vault.read = lying
 

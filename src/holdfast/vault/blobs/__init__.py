@@ -36,7 +36,7 @@ class BlobWriter(Protocol):
     """Writes one blob. Call `commit` or `abort` in the end; `abort` after either does nothing."""
 
     def write(self, pieces: Sequence[Bytes]) -> None:
-        """Append bytes; they must not change until `commit` or `abort`."""
+        """Append bytes; they may change once it returns."""
 
     def commit(self) -> None:
         """Make the blob durable under its name."""

@@ -50,10 +50,10 @@ class _Writer:
     def __init__(self, held: dict[str, tuple[bytes, float]], name: str) -> None:
         self._held = held
         self._name = name
-        self._pieces: list[Bytes] = []
+        self._pieces: list[bytes] = []
 
     def write(self, pieces: Sequence[Bytes]) -> None:
-        self._pieces += pieces
+        self._pieces += map(bytes, pieces)
 
     def commit(self) -> None:
         self._held[self._name] = (b"".join(self._pieces), time.time())

@@ -116,10 +116,10 @@ class _Writer:
     def __init__(self, blobs: ObjectBlobs, name: str) -> None:
         self._blobs = blobs
         self._name = name
-        self._pieces: list[Bytes] = []
+        self._pieces: list[bytes] = []
 
     def write(self, pieces: Sequence[Bytes]) -> None:
-        self._pieces += pieces
+        self._pieces += map(bytes, pieces)
 
     def commit(self) -> None:
         data, self._pieces = b"".join(self._pieces), []
