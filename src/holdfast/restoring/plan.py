@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from holdfast.protocol.messages import PackRange, ReadQuery
 
-REQUEST_BYTES = 8 << 20
+REQUEST_BYTES = 32 << 20
 REQUEST_RANGES = 4096
 
 Use = TypeVar("Use")
@@ -27,7 +27,7 @@ class Frame(Generic[Use]):
 
 
 def plan_requests(frames: Sequence[Frame[Use]]) -> list[list[Frame[Use]]]:
-    """Group frames into requests of about 8 MiB, each over as many packs as it takes.
+    """Group frames into requests of about 32 MiB, each over as many packs as it takes.
 
     Packs keep the order in which the frames first name them, so files are completed one after the other; within a
     pack frames are in the order of their offsets, so neighbours become one range.
