@@ -45,6 +45,13 @@ def _boolean(text: str) -> bool:
     return known[text.strip().lower()]
 
 
+def _whole_number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -76,6 +83,11 @@ class Settings:
     run_group: str | None = _setting(str, None, "Group of the run.")
     job_type: str | None = _setting(str, None, "Job type of the run.")
     run_id: str | None = _setting(str, None, "Id of the run. Unset: a new random one.")
+    rank: int | None = _setting(
+        _whole_number,
+        None,
+        "Which of the processes that share the run this is. Unset: as the launcher says if the run id is given, else 0.",
+    )
     resume: str | None = _setting(
         _one_of(*RESUMES), None, "allow, must, never or auto: what to do if the run id exists."
     )
@@ -148,6 +160,15 @@ def load_settings(environ: Mapping[str, str] | None = None, **arguments: Any) ->
             values[name] = _parsed(name, value, fields[name].metadata["parse"], name) if text_given else value
     values["home"] = home
     return Settings(**values)
+
+
+def launcher_rank(environ: Mapping[str, str] | None = None) -> int:
+    """Return which rank the launcher of this process (torchrun, Slurm, Open MPI, MPICH) says it has; 0 if none does."""
+    env = os.environ if environ is None else environ
+    for variable in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
+        if env.get(variable, "").isdecimal():
+            return int(env[variable])
+    return 0
 
 
 def environment_for_syncer(settings: Settings) -> dict[str, str]:

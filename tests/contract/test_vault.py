@@ -126,6 +126,29 @@ def test_an_update_changes_only_what_it_names(vault, run):
     assert (info.config, info.summary) == ({"a": [1, None]}, {"loss": 0.5})
 
 
+def test_an_edit_by_somebody_else_is_no_sign_of_life(vault, run):
+    before = vault.get_run(run)
+
+    assert vault.update_run(run, RunUpdate(name="new")).heartbeat_at == before.heartbeat_at
+    assert vault.update_run(run, RunUpdate(attempt="attempt-1")).heartbeat_at > before.heartbeat_at
+
+
+def test_the_late_word_of_an_older_attempt_changes_nothing_of_the_newer_one(vault, run):
+    vault.open_run(spec("run1", attempt="attempt-2"))
+    vault.update_run(run, RunUpdate(attempt="attempt-2", summary={"loss": 1}, step=9, name="new"))
+
+    late = RunUpdate(
+        attempt="attempt-1", state=RunState.CRASHED, config={"a": 1}, summary={}, step=3, name="old"
+    )
+    info = vault.update_run(run, late)
+
+    assert (info.state, info.exit_code, info.ended_at) == (RunState.RUNNING, None, None)
+    assert (info.name, info.config, info.summary, info.step) == ("new", {}, {"loss": 1}, 9)
+    ended = vault.update_run(run, RunUpdate(attempt="attempt-2", state=RunState.FINISHED, exit_code=0))
+    assert (ended.state, ended.exit_code) == (RunState.FINISHED, 0)
+    assert vault.update_run(run, late).state is RunState.FINISHED
+
+
 def test_an_ended_run_has_its_end_and_exit_code(vault, run):
     info = vault.update_run(run, RunUpdate(state=RunState.FAILED, exit_code=3))
 
@@ -187,6 +210,120 @@ def test_a_run_counts_its_files_and_their_bytes(vault, run):
     info = vault.get_run(run)
     assert (info.file_count, info.size_bytes) == (2, 2000)
     assert vault.list_runs("me", "mnist").runs == [info]
+
+
+# ---------------------------------------------------------------- ranks
+
+
+def open_ranks(vault, *ranks, start="1", **rest):
+    for rank in ranks:
+        info = vault.open_run(spec("run1", attempt=f"start{start}-rank{rank}", rank=rank, **rest))
+    return info
+
+
+def end(vault, run, rank, state, exit_code=None, *, start="1"):
+    update = RunUpdate(attempt=f"start{start}-rank{rank}", state=state, exit_code=exit_code)
+    return vault.update_run(run, update)
+
+
+def test_the_ranks_of_one_start_are_one_attempt_of_the_run_in_any_order(vault):
+    assert open_ranks(vault, 1, 0, 2).attempts == 1
+    assert open_ranks(vault, 2, 0, 1, start="2").attempts == 2
+    assert open_ranks(vault, 0, start="3").attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state", "code"),
+    [
+        ((RunState.FINISHED, 0), (RunState.FINISHED, 0), RunState.FINISHED, 0),
+        ((RunState.FINISHED, 0), (RunState.FAILED, 3), RunState.FAILED, 3),
+        ((RunState.FAILED, 3), (RunState.FINISHED, 0), RunState.FAILED, 3),
+        ((RunState.CRASHED, None), (RunState.FAILED, 3), RunState.CRASHED, None),
+    ],
+)
+def test_a_run_of_several_ranks_ends_when_all_have_and_as_the_worst_of_them(
+    vault, first, second, state, code
+):
+    run = open_ranks(vault, 0, 1).path
+
+    between = end(vault, run, 1, *first)
+    after = end(vault, run, 0, *second)
+
+    assert (between.state, between.exit_code, between.ended_at) == (RunState.RUNNING, None, None)
+    assert between.ranks == {0: RunState.RUNNING, 1: first[0]}
+    assert (after.state, after.exit_code, after.ranks) == (state, code, {0: second[0], 1: first[0]})
+    assert after.ended_at >= after.created_at
+
+
+def test_a_start_with_fewer_ranks_is_not_judged_by_those_of_the_last(vault):
+    run = open_ranks(vault, 0, 1).path
+    end(vault, run, 1, RunState.CRASHED)
+    end(vault, run, 0, RunState.FAILED, 1)
+    open_ranks(vault, 0, start="2")
+
+    assert end(vault, run, 0, RunState.FINISHED, 0, start="2").state is RunState.FINISHED
+
+
+def test_a_rank_that_is_started_again_alone_leaves_the_others_their_say(vault):
+    run = open_ranks(vault, 0, 1).path
+    end(vault, run, 1, RunState.CRASHED)
+    open_ranks(vault, 1, start="2")
+    end(vault, run, 1, RunState.FINISHED, 0, start="2")
+
+    assert end(vault, run, 0, RunState.FAILED, 5).exit_code == 5
+
+
+def test_config_summary_and_step_are_those_of_the_lowest_rank_and_names_of_any(vault):
+    run = open_ranks(vault, 1, config={"a": 1, "b": 1}).path
+    open_ranks(vault, 0, config={"b": 0})
+    open_ranks(vault, 2, config={"b": 2, "c": 2})
+
+    vault.update_run(run, RunUpdate(attempt="start1-rank0", summary={"loss": 0}, step=1))
+    other = RunUpdate(attempt="start1-rank1", config={}, summary={"loss": 1}, step=5, tags=["t"], notes="n")
+    info = vault.update_run(run, other)
+
+    assert info.config == {"a": 1, "b": 0, "c": 2}
+    assert (info.summary, info.step, info.tags, info.notes) == ({"loss": 0}, 1, ["t"], "n")
+
+
+def test_resume_never_lets_the_other_ranks_of_the_start_in(vault):
+    open_ranks(vault, 0, 1, resume=Resume.NEVER)
+
+    for rank in (0, 1):
+        with pytest.raises(RunExistsError):
+            open_ranks(vault, rank, start="2", resume=Resume.NEVER)
+
+
+def test_ranks_that_end_at_the_same_moment_leave_no_run_running(vault):
+    ranks = range(8)
+    run = open_ranks(vault, *ranks).path
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda rank: end(vault, run, rank, RunState.FINISHED, 0), ranks))
+
+    assert vault.get_run(run).state is RunState.FINISHED
+
+
+def test_of_a_name_that_two_ranks_store_both_are_versions_and_the_newest_counts(vault):
+    run = open_ranks(vault, 0, 1).path
+
+    store(vault, run, "a", b"of 0", attempt="start1-rank0")
+    store(vault, run, "a", b"of 1", attempt="start1-rank1")
+    store(vault, run, "a", b"of 0 again", attempt="start1-rank0")
+
+    assert [fetch(vault, run, "a", number) for number in (1, 2, 3)] == [b"of 0", b"of 1", b"of 0 again"]
+    assert fetch(vault, run, "a") == b"of 0 again"
+
+
+def test_names_are_counted_without_gap_or_twin_when_many_open_at_once(place):
+    vaults = [place.open() for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        infos = list(pool.map(lambda at: vaults[at % 4].open_run(spec(f"r{at}")), range(24)))
+
+    counts = sorted(int(info.name.rpartition("-")[2]) for info in infos)
+    assert counts == list(range(1, 25))
+    for opened in vaults:
+        opened.close()
 
 
 # ---------------------------------------------------------------- have and put

@@ -63,15 +63,17 @@ class RunSpec(Message):
     """Opens a run: creates it, or joins it as a further attempt.
 
     An *attempt* is one run directory. Opening again with the same attempt has no further effect, whatever
-    ``resume`` says.
+    ``resume`` says. Processes that share a run have ranks; the attempts of one start, one for each rank, are a *round*.
     """
 
     entity: Label
     project: Label
     run_id: Label
     attempt: str = Field(min_length=8, max_length=64)
+    rank: int = Field(default=0, ge=0)
     resume: Resume | None = None
-    """None joins the run if it exists; its files keep their versions."""
+    """None joins the run if it exists; its files keep their versions. For ``NEVER`` a run exists that has an attempt of
+    this rank."""
     name: str | None = None
     """The display name; None lets the vault give one."""
     notes: str | None = None
@@ -89,8 +91,13 @@ class RunSpec(Message):
 
 
 class RunUpdate(Message):
-    """Changes a run. What is None stays; every update counts as a sign of life."""
+    """Changes a run. What is None stays."""
 
+    attempt: str | None = None
+    """The attempt (`RunSpec.attempt`) that says so, which counts as its sign of life. Of one that a newer attempt of its
+    rank has taken the place of, only its own state and exit code are noted; config, summary and step are taken from the
+    lowest rank alone. None: an edit by somebody else, which changes all that it names; a state is then that of the newest
+    attempt."""
     name: str | None = None
     notes: str | None = None
     tags: list[str] | None = None
@@ -101,6 +108,7 @@ class RunUpdate(Message):
     step: int | None = None
     """The last step that was logged."""
     state: RunState | None = None
+    """How the attempt is; how the run is follows from all its ranks, see `RunInfo.state`."""
     exit_code: int | None = None
 
 
@@ -112,8 +120,9 @@ class RunInfo(Message):
     run_id: str
     name: str
     state: RunState
+    """Of several ranks: running while one of them runs; then crashed, else failed, if that is how one of them ended."""
     attempts: int
-    """How many run directories have written it."""
+    """How often it was begun; the ranks of one start count once."""
     notes: str = ""
     tags: list[str] = []
     group: str | None = None
@@ -125,6 +134,8 @@ class RunInfo(Message):
     heartbeat_at: float
     ended_at: float | None = None
     exit_code: int | None = None
+    ranks: dict[int, RunState] = {}
+    """The state of each rank, by its newest attempt; empty unless there are several."""
     file_count: int = 0
     size_bytes: int = 0
     """The sum of the sizes of the newest versions of its files."""

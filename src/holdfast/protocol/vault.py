@@ -63,12 +63,12 @@ class Vault(Protocol):
         """Create the run, or join it as a further attempt; set its state to running.
 
         Raises:
-            RunExistsError: ``resume="never"`` and another attempt made the run.
+            RunExistsError: ``resume="never"`` and another attempt of this rank has written the run.
             RunNotFoundError: ``resume="must"`` and there is no such run.
         """
 
     def update_run(self, run: RunPath, update: RunUpdate) -> RunInfo:
-        """Change a run and take the call as a sign of life. Raises `RunNotFoundError`."""
+        """Change a run. Raises `RunNotFoundError` if there is no such run, or ``update.attempt`` did not open it."""
 
     def get_run(self, run: RunPath) -> RunInfo:
         """Return a run. Raises `RunNotFoundError`. Writes nothing."""

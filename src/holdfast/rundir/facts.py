@@ -47,6 +47,16 @@ class Opened:
     program: str | None = None
     quiet_s: float = 1.0
     live_interval_s: float = 2.0
+    rank: int = 0
+    """Which of the processes that share the run this is."""
+
+    def own_name(self, name: str) -> str:
+        """Return the name within the run of a file that Holdfast itself makes, such as ``config.yaml``.
+
+        Every such file is to be named by this, so that processes that share a run do not write each other's: that of
+        rank 3 is ``ranks/3/config.yaml``.
+        """
+        return f"ranks/{self.rank}/{name}" if self.rank else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from holdfast.protocol.vault import Vault
 from holdfast.rundir.facts import Opened
 from holdfast.sync.watch import Signature, look
 from holdfast.sync.workers import Report, Worker
+from holdfast.training.records import last_step
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 30.0
 CHANGES_S = 2.0
-_TAIL_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Herald:
         self.worker = Worker("holdfast-herald", reports)
         self._vault = vault
         self._records = OwnRecords(files)
+        self._attempt: str | None = None
         self._next_heartbeat = 0.0
         self._next_look = 0.0
 
@@ -70,7 +71,8 @@ class Herald:
             self._records.forget()  # `keep` tells the rest
             yield RunIsOpen(self._vault.open_run(_spec(opened, owner, config)))
 
-        self._records.forget()
+        self._attempt = opened.attempt
+        self._records.take_names(opened)
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
         self.worker.give(errand)
 
@@ -93,15 +95,17 @@ class Herald:
     def _update(
         self, run: RunPath, changes: dict[str, Any], state: RunState | None, exit_code: int | None
     ) -> Callable[[], Iterator[RunIsTold]]:
+        said: dict[str, Any] = {"attempt": self._attempt, "state": state, "exit_code": exit_code}
+
         def errand() -> Iterator[RunIsTold]:
             try:
-                self._vault.update_run(run, RunUpdate(**changes, state=state, exit_code=exit_code))
+                self._vault.update_run(run, RunUpdate(**changes, **said))
             except (HoldfastError, ValueError) as exc:
                 if getattr(exc, "retryable", False) or not changes:
                     self._records.forget()
                     raise
                 log.warning("The vault does not take the run's config or summary: %s", exc)
-                self._vault.update_run(run, RunUpdate(state=state, exit_code=exit_code))
+                self._vault.update_run(run, RunUpdate(**said))
             yield RunIsTold(state)
 
         return errand
@@ -117,6 +121,12 @@ class OwnRecords:
     def __init__(self, files: Path) -> None:
         self._files = files
         self._seen: dict[str, Signature] = {}
+        self._own_name: Callable[[str], str] = str
+
+    def take_names(self, opened: Opened) -> None:
+        """Learn which names the files of this rank have, and return everything anew."""
+        self._own_name = opened.own_name
+        self.forget()
 
     def forget(self) -> None:
         """Let `changes` return everything anew."""
@@ -127,11 +137,11 @@ class OwnRecords:
         readers = {
             "config": ("config.yaml", _read_yaml),
             "summary": ("summary.json", _read_json),
-            "step": ("history.jsonl", _read_step),
+            "step": ("history.jsonl", last_step),
         }
         found: dict[str, Any] = {}
         for field, (name, read) in readers.items():
-            path = self._files / name
+            path = self._files / self._own_name(name)
             seen = look(path)
             if seen is None or seen == self._seen.get(name):
                 continue
@@ -161,18 +171,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _read_step(path: Path) -> int | None:
-    """Return the step of the last whole line."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        lines = file.read().split(b"\n")[:-1]
-    if not lines:
-        return None
-    row = json.loads(lines[-1])
-    step = row.get("_step", row.get("step")) if isinstance(row, dict) else None
-    return step if isinstance(step, int) else None
-
-
 def _spec(opened: Opened, entity: str, config: dict[str, Any]) -> RunSpec:
     """Return the request that opens the run. Raises `UsageError` for what no vault takes."""
     try:
@@ -188,6 +186,7 @@ def _checked_spec(opened: Opened, entity: str, config: dict[str, Any]) -> RunSpe
         project=opened.project,
         run_id=opened.run_id,
         attempt=opened.attempt,
+        rank=opened.rank,
         resume=Resume(opened.resume) if opened.resume in known else None,
         name=opened.name,
         notes=opened.notes,

@@ -18,6 +18,7 @@ from typing import Any
 from holdfast.training.values import plain
 
 _SUMMARY_INTERVAL_S = 2.0
+_TAIL_BYTES = 64 << 10
 
 Complain = Callable[[str], None]
 """Tells the user what could not be written."""
@@ -66,6 +67,23 @@ class History:
     def close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
+
+
+def last_step(history: Path) -> int | None:
+    """Return the step of the last whole line of a ``history.jsonl``; None if there is none.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The line is not what `History` writes.
+    """
+    with history.open("rb") as file:
+        file.seek(max(0, history.stat().st_size - _TAIL_BYTES))
+        lines = file.read().split(b"\n")[:-1]
+    if not lines:
+        return None
+    row = json.loads(lines[-1])
+    step = row.get("_step", row.get("step")) if isinstance(row, dict) else None
+    return step if isinstance(step, int) else None
 
 
 class OwnFile:

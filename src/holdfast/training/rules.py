@@ -30,8 +30,10 @@ _CLOUD_URL = re.compile(
 )
 _RUN_DIRECTORY = re.compile(r"run-\d{8}_\d{6}-[^/]+")
 HISTORY = "history.jsonl"
-OWN_FILES = ("config.yaml", HISTORY, "summary.json")
-"""The run's own files in ``run.dir``."""
+SUMMARY = "summary.json"
+OWN_FILES = ("config.yaml", HISTORY, SUMMARY)
+"""The run's own files in ``run.dir``, by the names that those of rank 0 have."""
+_RANK = re.compile(r"\Aranks/\d+/")
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -75,6 +77,11 @@ class Selection:
     """The absolute paths or patterns that were looked for."""
     left_out: list[str]
     """For each file that matched and cannot be saved a sentence that says why."""
+
+
+def is_own_name(name: str) -> bool:
+    """Tell whether a name within the run is that of a file which Holdfast itself makes, for whichever rank."""
+    return _RANK.sub("", name, count=1) in OWN_FILES
 
 
 def text_of(argument: object) -> str:

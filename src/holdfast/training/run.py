@@ -92,9 +92,11 @@ class Run:
         self._unlogged: dict[str, Any] = {}
         self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._renew_lock)
+        history = directory.files / opened.own_name("history.jsonl")
+        history.parent.mkdir(parents=True, exist_ok=True)
         self.config = Config(self._own_file("config.yaml"))
         self.summary = Summary(self._own_file("summary.json"))
-        self._history = History(directory.files / "history.jsonl", step, terminal.complain)
+        self._history = History(history, step, terminal.complain)
         self._saver = Saver(
             directory,
             run_root=str(settings.run_root),
@@ -107,7 +109,7 @@ class Run:
 
     def _own_file(self, name: str) -> OwnFile:
         part = self._directory.path / f"{name}.part"
-        return OwnFile(self._directory.files / name, part, self._terminal.complain)
+        return OwnFile(self._directory.files / self._opened.own_name(name), part, self._terminal.complain)
 
     # ------------------------------------------------------------ who and where
 

@@ -17,7 +17,7 @@ from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import Record, RecordWriter
 from holdfast.training.links import Links, Undo
 from holdfast.training.pins import Pins
-from holdfast.training.rules import OWN_FILES, Match, Places, Selection, select
+from holdfast.training.rules import Match, Places, Selection, is_own_name, select
 from holdfast.training.saved import SavedFileHandle, SavedFiles, Wait
 from holdfast.training.terminal import Terminal
 
@@ -140,7 +140,7 @@ class Saver:
         )
 
     def _keep(self, match: Match, policy: str, pin_name: str, undo: list[Undo]) -> SavedFile | None:
-        if match.name in OWN_FILES and match.path != f"{self._run_dir}/{match.name}":
+        if is_own_name(match.name) and match.path != f"{self._run_dir}/{match.name}":
             raise UsageError(
                 f"{match.path!r} cannot be saved as {match.name!r}: that is the name of the run's own record.",
                 hint="Save it under another name by another base_path.",

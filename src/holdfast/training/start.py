@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from holdfast.credentials import load_credential, server_url
@@ -17,11 +21,12 @@ from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Watche
 from holdfast.rundir.layout import RunDirectory, find_run_directories
 from holdfast.rundir.processes import host_name, process_is_alive, process_start
 from holdfast.rundir.records import RecordReader, RecordWriter
-from holdfast.settings import Settings
+from holdfast.settings import Settings, launcher_rank
 from holdfast.training.disabled import DisabledRun
 from holdfast.training.ending import read_progress
 from holdfast.training.launch import SyncerProcess, add_pending, remove_pending, revive
-from holdfast.training.rules import HISTORY, OWN_FILES
+from holdfast.training.records import last_step
+from holdfast.training.rules import HISTORY, OWN_FILES, SUMMARY
 from holdfast.training.run import Restorer, Run
 from holdfast.training.synclog import SyncLog, rebuilt_error
 from holdfast.training.terminal import Terminal
@@ -58,7 +63,9 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         directory = RunDirectory.create(settings.run_root, run_id)
         journal = RecordWriter(directory.journal)
         opened = _opened(settings, run_id, resume)
-        journal.append(to_record(opened), *(to_record(Watched(name, "live")) for name in OWN_FILES))
+        journal.append(
+            to_record(opened), *(to_record(Watched(opened.own_name(name), "live")) for name in OWN_FILES)
+        )
     except OSError as exc:
         raise LocalFileError(
             f"No run directory can be made in {settings.run_root}: {exc}.",
@@ -75,9 +82,10 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
             journal.close()
             _abandon(directory, opened, settings, syncer)
             raise
-    if found is not None and found.step is not None:
-        _fetch_history(
-            directory, found, settings=settings, journal=journal, terminal=terminal, restorer=restorer
+    past = _Past()
+    if found is not None and found.resumed:
+        past = _take_up(
+            directory, opened, found, settings=settings, journal=journal, terminal=terminal, restorer=restorer
         )
     run = Run(
         directory,
@@ -88,12 +96,12 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         syncer=syncer,
         terminal=terminal,
         restorer=restorer,
-        step=0 if found is None or found.step is None else found.step + 1,
+        step=past.step,
     )
-    if found is not None and found.summary:
-        run.summary.merge(found.summary)
-    if config or (found is not None and found.config):
-        run.config.update(found.config if found is not None else {})
+    if past.summary:
+        run.summary.merge(past.summary)
+    if past.config or config:
+        run.config.update(past.config)
         run.config.update(config or {})
     if syncer is not None and resume is None:
         _start_syncers(directory, opened, settings, syncer, terminal)
@@ -110,7 +118,7 @@ def _identity(settings: Settings) -> tuple[str | None, str | None]:
     for directory in reversed(list(find_run_directories(settings.run_root))):
         facts = list(from_records(RecordReader(directory.journal).read()))
         opened = next((fact for fact in facts if isinstance(fact, Opened)), None)
-        if opened is None or opened.project != settings.project:
+        if opened is None or opened.project != settings.project or opened.rank != _rank(settings):
             continue
         finished = next((fact for fact in reversed(facts) if isinstance(fact, Finished)), None)
         ended_well = finished is not None and finished.exit_code == 0
@@ -142,7 +150,15 @@ def _opened(settings: Settings, run_id: str, resume: str | None) -> Opened:
         program=sys.argv[0] if sys.argv else None,
         quiet_s=settings.quiet,
         live_interval_s=settings.live_interval,
+        rank=_rank(settings),
     )
+
+
+def _rank(settings: Settings) -> int:
+    """Return the rank; without a run id that others have too, the process has a run of its own."""
+    if settings.rank is not None:
+        return settings.rank
+    return 0 if settings.run_id is None else launcher_rank()
 
 
 def _entity(settings: Settings, base_url: str | None) -> str | None:
@@ -191,36 +207,63 @@ def _answer(
     return log.registered
 
 
-def _fetch_history(
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a resumed run goes on with."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    step: int = 0
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _take_up(
     directory: RunDirectory,
+    opened: Opened,
     found: Registered,
     *,
     settings: Settings,
     journal: RecordWriter,
     terminal: Terminal,
     restorer: Restorer,
-) -> None:
-    """Bring what the run had logged into its new directory, so that the history goes on where it was."""
+) -> _Past:
+    """Bring what the run had logged into its new directory, so that the history goes on where it was.
 
-    def announce(digest: str, size: int) -> None:
-        journal.append(to_record(Restored(HISTORY, digest, size)))
-
+    The vault's summary and step are those of the lowest rank; another one has its own in its own files.
+    """
     path = f"{found.entity}/{found.project}/{found.run_id}"
-    try:
-        restorer(
-            settings,
-            HISTORY,
-            path,
-            root=directory.files,
-            replace=False,
-            version=None,
-            mode="rb",
-            announce=announce,
-        ).close()
-    except StoredFileNotFoundError:
-        return
-    except HoldfastError as exc:
-        terminal.warn(f"{HISTORY} begins anew; the earlier one is kept as an older version. {exc}")
+
+    def fetch(own: str) -> Path | None:
+        name = opened.own_name(own)
+
+        def announce(digest: str, size: int) -> None:
+            journal.append(to_record(Restored(name, digest, size)))
+
+        try:
+            restorer(
+                settings,
+                name,
+                path,
+                root=directory.files,
+                replace=False,
+                version=None,
+                mode="rb",
+                announce=announce,
+            ).close()
+        except StoredFileNotFoundError:
+            return None
+        except HoldfastError as exc:
+            terminal.warn(f"{name} begins anew; the earlier one is kept as an older version. {exc}")
+            return None
+        return directory.files / name
+
+    if opened.rank == 0:
+        if found.step is not None:
+            fetch(HISTORY)
+        return _Past(found.config, 0 if found.step is None else found.step + 1, found.summary)
+    history, summary = fetch(HISTORY), fetch(SUMMARY)
+    step = None if history is None else last_step(history)
+    values = {} if summary is None else json.loads(summary.read_bytes())
+    return _Past(found.config, 0 if step is None else step + 1, values)
 
 
 def _abandon(directory: RunDirectory, opened: Opened, settings: Settings, syncer: SyncerProcess) -> None:
@@ -234,5 +277,6 @@ def _abandon(directory: RunDirectory, opened: Opened, settings: Settings, syncer
 def _greet(directory: RunDirectory, opened: Opened, settings: Settings, terminal: Terminal) -> None:
     where = "offline" if opened.mode == "offline" else opened.base_url or f"the vault in {settings.vault_dir}"
     path = "/".join(part for part in (opened.entity, opened.project, opened.run_id) if part)
-    terminal.say(f"run {path}, {where}")
+    rank = f", rank {opened.rank}" if opened.rank else ""
+    terminal.say(f"run {path}{rank}, {where}")
     terminal.say(f"files in {directory.files}")

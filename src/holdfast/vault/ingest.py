@@ -45,18 +45,18 @@ def _begin(
     run = runs.need_run(connection, path)
     now, lease_s = ground.clock(), ground.limits.lease_s
     if attempt is None:
-        number = runs.last_attempt(connection, run.id)
+        round_ = runs.last_round(connection, run.id)
     else:
-        found = runs.attempt_number(connection, run.id, attempt)
+        found = runs.attempt_round(connection, run.id, attempt)
         if found is None:
             raise RunNotFoundError(
                 f"The run {path} was not opened by this attempt.", details={"run": str(path)}
             )
-        number = found
+        round_ = found
     uploads.forget_expired(connection, now=now, memory_s=ground.limits.commit_memory_s)
     name = secrets.token_hex(16)
     uploads.insert_upload(
-        connection, name=name, run_pk=run.id, attempt=number, user=user, now=now, lease_s=lease_s
+        connection, name=name, run_pk=run.id, attempt=round_, user=user, now=now, lease_s=lease_s
     )
     return Upload(
         upload_id=name,

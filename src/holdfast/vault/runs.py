@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -21,6 +22,7 @@ from holdfast.protocol.messages import (
     RunState,
     RunUpdate,
 )
+from holdfast.vault.attempts import newest_of_ranks, next_round, outcome_of, state_of
 from holdfast.vault.catalog import runs as rows
 from holdfast.vault.foundation import Foundation
 from holdfast.vault.run_names import name_run
@@ -28,15 +30,22 @@ from holdfast.vault.run_names import name_run
 _MAX_PAGE = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A run as the catalog has it."""
+
+    row: rows.RunRow
+    attempts: Sequence[rows.AttemptRow]
+    totals: tuple[int, int]
+    """The number of its files, and the sum of their sizes."""
+
+
 def open_run(ground: Foundation, user: str, spec: RunSpec) -> RunInfo:
     """See `Vault.open_run`."""
-    row, totals = ground.catalog.write(_open_run, spec, user, ground.clock())
-    return _info(ground, row, totals)
+    return _info(ground, ground.catalog.write(_open_run, spec, user, ground.clock()))
 
 
-def _open_run(
-    connection: Connection, spec: RunSpec, user: str, now: float
-) -> tuple[rows.RunRow, tuple[int, int]]:
+def _open_run(connection: Connection, spec: RunSpec, user: str, now: float) -> _Found:
     path = spec.path
     known = rows.find_run(connection, path)
     if known is None and spec.resume is Resume.MUST:
@@ -51,14 +60,15 @@ def _open_run(
     known = rows.find_run(connection, path)
     if known is None:
         run_pk = _create(connection, project_id, spec, user, now)
-        _add_attempt(connection, run_pk, 1, spec)
-        return rows.run_row(connection, run_pk), (0, 0)
-    if rows.attempt_number(connection, known.id, spec.attempt) is None:
-        if spec.resume is Resume.NEVER:
+        _add_attempt(connection, run_pk, spec, number=1, round_=1, now=now)
+        return _found(connection, run_pk)
+    rows.lock_run(connection, known.id)
+    attempts = rows.attempts_of(connection, [known.id])[known.id]
+    if all(row.name != spec.attempt for row in attempts):
+        if spec.resume is Resume.NEVER and any(row.rank == spec.rank for row in attempts):
             raise RunExistsError(f"The run {path} exists.", details={"run": str(path)})
-        _join(connection, known.id, spec, now)
-    totals = rows.file_totals(connection, [known.id])
-    return rows.run_row(connection, known.id), totals.get(known.id, (0, 0))
+        _join(connection, known.id, attempts, spec, now)
+    return _found(connection, known.id)
 
 
 def _create(connection: Connection, project_id: int, spec: RunSpec, user: str, now: float) -> int:
@@ -84,15 +94,20 @@ def _create(connection: Connection, project_id: int, spec: RunSpec, user: str, n
     )
 
 
-def _join(connection: Connection, run_pk: int, spec: RunSpec, now: float) -> None:
+def _join(
+    connection: Connection, run_pk: int, attempts: Sequence[rows.AttemptRow], spec: RunSpec, now: float
+) -> None:
     row = rows.run_row(connection, run_pk)
+    config = json.loads(row.config)
+    leads = spec.rank <= min(row.rank for row in attempts)
+    round_ = next_round(attempts, spec.rank)
     changes: dict[str, Any] = {
         "state": RunState.RUNNING,
-        "attempts": row.attempts + 1,
+        "attempts": round_,
         "heartbeat_at": now,
         "ended_at": None,
         "exit_code": None,
-        "config": json.dumps({**json.loads(row.config), **spec.config}),
+        "config": json.dumps({**config, **spec.config} if leads else {**spec.config, **config}),
     }
     given = {
         "name": _clean(spec.name),
@@ -103,10 +118,12 @@ def _join(connection: Connection, run_pk: int, spec: RunSpec, now: float) -> Non
     }
     changes.update({column: value for column, value in given.items() if value is not None})
     rows.change_run(connection, run_pk, changes)
-    _add_attempt(connection, run_pk, row.attempts + 1, spec)
+    _add_attempt(connection, run_pk, spec, number=attempts[-1].number + 1, round_=round_, now=now)
 
 
-def _add_attempt(connection: Connection, run_pk: int, number: int, spec: RunSpec) -> None:
+def _add_attempt(
+    connection: Connection, run_pk: int, spec: RunSpec, *, number: int, round_: int, now: float
+) -> None:
     rows.insert_attempt(
         connection,
         {
@@ -116,48 +133,85 @@ def _add_attempt(connection: Connection, run_pk: int, number: int, spec: RunSpec
             "started_at": spec.started_at,
             "host": _clean(spec.host),
             "program": _clean(spec.program),
+            "rank": spec.rank,
+            "round": round_,
+            "state": RunState.RUNNING,
+            "opened_at": now,
+            "heartbeat_at": now,
         },
     )
 
 
 def update_run(ground: Foundation, path: RunPath, update: RunUpdate) -> RunInfo:
     """See `Vault.update_run`."""
-    now = ground.clock()
-    changes: dict[str, Any] = {"heartbeat_at": now}
+    return _info(
+        ground, ground.catalog.write(_update_run, path, update, ground.clock(), ground.limits.silence_s)
+    )
+
+
+def _update_run(
+    connection: Connection, path: RunPath, update: RunUpdate, now: float, silence_s: float
+) -> _Found:
+    run = rows.need_run(connection, path)
+    rows.lock_run(connection, run.id)
+    attempts = rows.attempts_of(connection, [run.id])[run.id]
+    by = None
+    if update.attempt is not None:
+        by = next((row for row in attempts if row.name == update.attempt), None)
+        if by is None:
+            raise RunNotFoundError(
+                f"The run {path} was not opened by this attempt.", details={"run": str(path)}
+            )
+    is_current = by is None or all(row.number <= by.number for row in attempts if row.rank == by.rank)
+    leads = is_current and (by is None or by.rank == min(row.rank for row in attempts))
+    changes = {**(_described(update) if is_current else {}), **(_recorded(update) if leads else {})}
+    if by is not None and is_current:
+        changes["heartbeat_at"] = now
+    if by is not None or update.state is not None:
+        speaker = attempts[-1] if by is None else by
+        rows.change_attempt(connection, run.id, speaker.number, _attempt_changes(update, now))
+        attempts = rows.attempts_of(connection, [run.id])[run.id]
+        outcome = outcome_of(attempts, now=now, silence_s=silence_s)
+        changes |= {"state": outcome.state, "exit_code": outcome.exit_code, "ended_at": outcome.ended_at}
+    if changes:
+        rows.change_run(connection, run.id, changes)
+    return _found(connection, run.id)
+
+
+def _described(update: RunUpdate) -> dict[str, Any]:
     given = {
         "name": _clean(update.name),
         "notes": _clean(update.notes),
         "tags": None if update.tags is None else json.dumps(update.tags),
+    }
+    return {column: value for column, value in given.items() if value is not None}
+
+
+def _recorded(update: RunUpdate) -> dict[str, Any]:
+    given = {
         "config": None if update.config is None else json.dumps(update.config),
         "summary": None if update.summary is None else json.dumps(update.summary),
         "step": update.step,
-        "state": update.state,
-        "exit_code": update.exit_code,
     }
-    changes.update({column: value for column, value in given.items() if value is not None})
+    return {column: value for column, value in given.items() if value is not None}
+
+
+def _attempt_changes(update: RunUpdate, now: float) -> dict[str, Any]:
+    changes: dict[str, Any] = {"heartbeat_at": now}
     if update.state is not None:
+        changes["state"] = update.state
         changes["ended_at"] = None if update.state is RunState.RUNNING else now
-    row, totals = ground.catalog.write(_update_run, path, changes)
-    return _info(ground, row, totals)
-
-
-def _update_run(
-    connection: Connection, path: RunPath, changes: dict[str, Any]
-) -> tuple[rows.RunRow, tuple[int, int]]:
-    run = rows.need_run(connection, path)
-    rows.change_run(connection, run.id, changes)
-    return rows.run_row(connection, run.id), rows.file_totals(connection, [run.id]).get(run.id, (0, 0))
+        changes["exit_code"] = update.exit_code
+    return changes
 
 
 def get_run(ground: Foundation, path: RunPath) -> RunInfo:
     """See `Vault.get_run`."""
-    row, totals = ground.catalog.read(_get_run, path)
-    return _info(ground, row, totals)
+    return _info(ground, ground.catalog.read(_get_run, path))
 
 
-def _get_run(connection: Connection, path: RunPath) -> tuple[rows.RunRow, tuple[int, int]]:
-    run = rows.need_run(connection, path)
-    return rows.run_row(connection, run.id), rows.file_totals(connection, [run.id]).get(run.id, (0, 0))
+def _get_run(connection: Connection, path: RunPath) -> _Found:
+    return _found(connection, rows.need_run(connection, path).id)
 
 
 def list_runs(ground: Foundation, entity: str, project: str, *, after: str | None, limit: int) -> RunPage:
@@ -166,19 +220,21 @@ def list_runs(ground: Foundation, entity: str, project: str, *, after: str | Non
         raise UsageError(f"{after!r} is not the `next` of a page of runs.")
     before = None if after is None else int(after)
     limit = check_limit(limit, _MAX_PAGE)
-    found, totals = ground.catalog.read(_list_runs, entity, project, before, limit + 1)
+    found = ground.catalog.read(_list_runs, entity, project, before, limit + 1)
     page = found[:limit]
     return RunPage(
-        runs=[_info(ground, row, totals.get(row.id, (0, 0))) for row in page],
-        next=str(page[-1].id) if len(found) > limit else None,
+        runs=[_info(ground, item) for item in page],
+        next=str(page[-1].row.id) if len(found) > limit else None,
     )
 
 
 def _list_runs(
     connection: Connection, entity: str, project: str, before: int | None, limit: int
-) -> tuple[Sequence[rows.RunRow], dict[int, tuple[int, int]]]:
+) -> list[_Found]:
     found = rows.run_rows(connection, entity, project, before=before, limit=limit)
-    return found, rows.file_totals(connection, [row.id for row in found])
+    ids = [row.id for row in found]
+    attempts, totals = rows.attempts_of(connection, ids), rows.file_totals(connection, ids)
+    return [_Found(row, attempts[row.id], totals.get(row.id, (0, 0))) for row in found]
 
 
 def list_projects(ground: Foundation, entity: str | None, *, after: str | None, limit: int) -> ProjectPage:
@@ -208,9 +264,16 @@ def check_limit(limit: int, most: int) -> int:
     return min(limit, most)
 
 
-def _info(ground: Foundation, row: rows.RunRow, totals: tuple[int, int]) -> RunInfo:
+def _found(connection: Connection, run_pk: int) -> _Found:
+    totals = rows.file_totals(connection, [run_pk]).get(run_pk, (0, 0))
+    return _Found(rows.run_row(connection, run_pk), rows.attempts_of(connection, [run_pk])[run_pk], totals)
+
+
+def _info(ground: Foundation, found: _Found) -> RunInfo:
+    row, now, silence_s = found.row, ground.clock(), ground.limits.silence_s
     state = RunState(row.state)
-    silent = ground.clock() - row.heartbeat_at > ground.limits.silence_s
+    silent = now - row.heartbeat_at > silence_s
+    ranks = newest_of_ranks(found.attempts)
     return RunInfo(
         entity=row.entity,
         project=row.project,
@@ -229,8 +292,13 @@ def _info(ground: Foundation, row: rows.RunRow, totals: tuple[int, int]) -> RunI
         heartbeat_at=row.heartbeat_at,
         ended_at=row.ended_at,
         exit_code=row.exit_code,
-        file_count=totals[0],
-        size_bytes=totals[1],
+        ranks=(
+            {rank: state_of(last, now=now, silence_s=silence_s) for rank, last in ranks.items()}
+            if len(ranks) > 1
+            else {}
+        ),
+        file_count=found.totals[0],
+        size_bytes=found.totals[1],
     )
 
 

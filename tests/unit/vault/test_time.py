@@ -39,7 +39,7 @@ def test_a_run_that_went_silent_reads_as_crashed_until_it_speaks_again(vault, cl
     assert vault.get_run(run).state is RunState.CRASHED
     assert vault.list_runs("me", "mnist").runs[0].state is RunState.CRASHED
 
-    assert vault.update_run(run, RunUpdate()).state is RunState.RUNNING
+    assert vault.update_run(run, RunUpdate(attempt="attempt-1")).state is RunState.RUNNING
     vault.update_run(run, RunUpdate(state=RunState.FINISHED, exit_code=0))
     clock.now += 10_000
     assert vault.get_run(run).state is RunState.FINISHED

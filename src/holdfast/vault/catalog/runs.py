@@ -15,6 +15,8 @@ from holdfast.vault.catalog.schema import attempt, domain, entity, file, project
 
 RunRow: TypeAlias = AnyRow
 """All columns of `run`, with the names of its entity and project."""
+AttemptRow: TypeAlias = AnyRow
+"""All columns of `attempt`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ def need_run(connection: Connection, path: RunPath) -> RunKey:
     if found is None:
         raise RunNotFoundError(f"There is no run {path}.", details={"run": str(path)})
     return found
+
+
+def lock_run(connection: Connection, run_pk: int) -> None:
+    """Let others that would change the run wait until this transaction is over."""
+    connection.execute(select(run.c.id).where(run.c.id == run_pk).with_for_update())
 
 
 def ensure_project(
@@ -104,15 +111,31 @@ def insert_attempt(connection: Connection, values: dict[str, Any]) -> None:
     connection.execute(attempt.insert(), values)
 
 
-def attempt_number(connection: Connection, run_pk: int, name: str) -> int | None:
-    """Return which attempt of the run has this name."""
+def change_attempt(connection: Connection, run_pk: int, number: int, values: dict[str, Any]) -> None:
+    """Set columns of an attempt."""
+    connection.execute(
+        update(attempt).where(attempt.c.run_id == run_pk, attempt.c.number == number).values(**values)
+    )
+
+
+def attempts_of(connection: Connection, run_pks: Sequence[int]) -> dict[int, list[AttemptRow]]:
+    """Return the attempts of each run, oldest first."""
+    found: dict[int, list[AttemptRow]] = {run_pk: [] for run_pk in run_pks}
+    query = select(attempt).where(attempt.c.run_id.in_(run_pks)).order_by(attempt.c.run_id, attempt.c.number)
+    for row in connection.execute(query):
+        found[row.run_id].append(row)
+    return found
+
+
+def attempt_round(connection: Connection, run_pk: int, name: str) -> int | None:
+    """Return the round of the attempt that has this name."""
     return connection.execute(
-        select(attempt.c.number).where(attempt.c.run_id == run_pk, attempt.c.name == name)
+        select(attempt.c.round).where(attempt.c.run_id == run_pk, attempt.c.name == name)
     ).scalar()
 
 
-def last_attempt(connection: Connection, run_pk: int) -> int:
-    """Return the number of the newest attempt of a run."""
+def last_round(connection: Connection, run_pk: int) -> int:
+    """Return the newest round of a run."""
     return int(connection.execute(select(run.c.attempts).where(run.c.id == run_pk)).scalar_one())
 
 

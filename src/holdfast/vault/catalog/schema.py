@@ -7,6 +7,9 @@ upload under way). These foreign keys restrict, so the database itself refuses t
 A growing log has thousands of versions over thousands of packs; because its versions share segments, the
 references of one version stay few.
 
+An `attempt` is one run directory. The attempts of one start of a run, one for each rank, are a round; `run.attempts`
+counts rounds, and `upload.attempt` and `version.attempt` are the round that the bytes come from.
+
 `chunk` has no foreign key to `pack`: checking it would need an index as large as the table. Whoever removes a
 pack removes its chunk rows in the same transaction, by the pack's own table.
 """
@@ -32,7 +35,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration. Opening a catalog that is at it needs nothing else."""
 
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -176,6 +179,13 @@ attempt = Table(
     _time("started_at"),
     Column("host", Text),
     Column("program", Text),
+    Column("rank", Integer, nullable=False, server_default=text("0")),
+    Column("round", Integer, nullable=False, server_default=text("1")),
+    Column("state", Name, nullable=False, server_default=text("'running'")),
+    Column("opened_at", Double, nullable=False, server_default=text("0")),
+    Column("heartbeat_at", Double, nullable=False, server_default=text("0")),
+    _time("ended_at", optional=True),
+    Column("exit_code", Integer),
     UniqueConstraint("run_id", "name"),
 )
 
