@@ -9,7 +9,7 @@ from typing import IO, Any, Literal, overload
 
 from holdfast.errors import NotInitializedError, UsageError
 from holdfast.names import RunPath, check_file_name
-from holdfast.settings import Settings, load_settings
+from holdfast.settings import Settings, given_settings, load_settings
 from holdfast.training.ending import FinishReport
 from holdfast.training.records import Config, Summary
 from holdfast.training.run import Run
@@ -56,7 +56,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
     group: str | None = None,
     job_type: str | None = None,
     base_url: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | Settings | None = None,
     reinit: bool = False,
 ) -> Run:
     """Begin a run.
@@ -80,14 +80,15 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         group: Group of the run.
         job_type: Job type of the run.
         base_url: URL of the server; None: as configured, else the embedded vault.
-        settings: Further settings by name.
+        settings: Further settings: by name, or a `Settings`, of which counts what is not the default. The arguments
+            above win over them.
         reinit: Finish the run under way, if there is one, and begin another.
 
     Returns:
         The run; if one is under way already, that one.
 
     Raises:
-        SettingsError: A setting has a value that it cannot have.
+        SettingsError: A setting does not exist, or has a value that it cannot have.
         UsageError: The id, project or entity is not a valid name.
         LocalFileError: The run directory cannot be made.
         RunNotFoundError: ``resume="must"`` and there is no such run.
@@ -114,9 +115,8 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         "job_type": job_type,
         "base_url": base_url,
     }
-    found = load_settings(
-        **{**(settings or {}), **{key: value for key, value in given.items() if value is not None}}
-    )
+    arguments = {key: value for key, value in given.items() if value is not None}
+    found = load_settings(**{**given_settings(settings), **arguments})
     if under_way is not None:
         under_way.finish()
     run = start_run(found, config=config, restorer=_restore)

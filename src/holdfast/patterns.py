@@ -1,4 +1,4 @@
-"""Glob patterns over file names, the one matcher of save rules, listings and the command line.
+"""Glob patterns over file names, the one matcher of save rules, ignore globs, listings and the command line.
 
 ``*`` and ``?`` and ``[...]`` stop at ``/``; ``**`` as a whole part of the path stands for any number of parts, also
 none, and elsewhere for any characters, ``/`` included. ``[!...]`` and ``[^...]`` negate. A ``[`` without its ``]`` is
@@ -8,6 +8,8 @@ literal. A name that equals the pattern always matches, brackets or not.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import accumulate
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -30,6 +32,53 @@ class Pattern:
     def matches(self, name: str) -> bool:
         """Tell whether the pattern means this name."""
         return name == self.text or self._regex.fullmatch(name) is not None
+
+
+class IgnoreRules:
+    """Tells which names are ignored; what holds is what users of ``.gitignore`` expect.
+
+    - A glob without a slash means a file or folder of that name at any depth: ``*.tmp``, ``__pycache__``.
+    - A glob with a slash at its begin or middle means a path from the top: ``/notes.txt``, ``logs/*.txt``, ``a/**/b``.
+      Only ``**`` crosses folders.
+    - With a slash at its end it means folders alone: ``cache/``.
+    - Whatever lies in a folder that a glob means is ignored with it, at any depth.
+
+    ``./`` at the begin is the same as ``/``. Matching is by case. There is no ``!`` that takes names back.
+
+    Args:
+        globs: The globs.
+    """
+
+    __slots__ = ("_globs",)
+
+    def __init__(self, globs: Iterable[str] = ()) -> None:
+        self._globs = [_IgnoreGlob(text) for text in globs]
+
+    def matching(self, name: str) -> str | None:
+        """Return the first glob that ignores a name (parts separated by ``/``, no slash at the begin), or None."""
+        if not self._globs:
+            return None
+        parts = name.split("/")
+        paths = list(accumulate(parts, "{}/{}".format))
+        return next((glob.text for glob in self._globs if glob.means(parts, paths)), None)
+
+
+class _IgnoreGlob:
+    __slots__ = ("_at_any_depth", "_only_folders", "_pattern", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        body = text[1:] if text.startswith("./") else text
+        self._only_folders = body.endswith("/")
+        self._at_any_depth = "/" not in body.rstrip("/")
+        self._pattern = Pattern(body.strip("/"))
+
+    def means(self, parts: list[str], paths: list[str]) -> bool:
+        """Tell whether the glob means a name, given as its parts and as the paths that lead down to it."""
+        candidates = parts if self._at_any_depth else paths
+        if self._only_folders:
+            candidates = candidates[:-1]
+        return any(self._pattern.matches(candidate) for candidate in candidates)
 
 
 def match(pattern: str, name: str) -> bool:

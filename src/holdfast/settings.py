@@ -1,10 +1,12 @@
 """Settings: the one place that reads the environment and the settings files.
 
 Precedence, low to high: default, the user's file (``HOLDFAST_HOME/settings``), the local file
-(``./holdfast/settings``), the environment (``HOLDFAST_<NAME>``), arguments. The result is frozen and passed down.
+(``./holdfast/settings``, or below the folder that ``dir`` names), the environment (``HOLDFAST_<NAME>``), arguments. A
+higher source replaces what a lower one says, lists too. The result is frozen and passed down.
 
-A settings file has one ``name = value`` a line; ``#`` starts a comment. A bad line is reported with file and line
-and spoils nothing else.
+A settings file has one ``name = value`` a line, under a line ``[default]`` or none. ``#`` or ``;`` at the begin of a
+line, or ``#`` after a space, starts a comment. A line that cannot be meant is reported with file and line and spoils
+nothing else. An empty value, in a file or in the environment, is the same as none.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import logging
+import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +29,15 @@ log = logging.getLogger(__name__)
 
 MODES = ("online", "offline", "disabled")
 RESUMES = ("allow", "must", "never", "auto")
+_TRUTH = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+_PREFIX = "HOLDFAST_"
+_ARGUMENT = "init"
+_COMMENT = re.compile(r"^\s*[#;].*|\s#.*")
+_LIKELY, _POSSIBLE = 0.8, 0.5
+"""How much alike two names are (1.0: equal) for one to be a slip of the other."""
 
 
 class Secret(str):
@@ -36,41 +49,90 @@ class Secret(str):
         return "Secret('***')"
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+def _words(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError("it takes texts")
+    return tuple(word for word in (part.strip() for part in parts) if word)
 
 
-def _boolean(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-    return known[text.strip().lower()]
+def _globs(value: Any) -> tuple[str, ...]:
+    globs = _words(value)
+    for glob in globs:
+        if glob.startswith("!") or not glob.strip("./"):
+            raise ValueError(f"the glob {glob!r} ignores nothing; `!` cannot take names back")
+    return globs
 
 
-def _whole_number(text: str) -> int:
-    number = int(text)
+def _boolean(value: Any) -> bool:
+    try:
+        return _TRUTH[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError("it takes true or false") from None
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError("it takes a number of seconds")
+    return seconds
+
+
+def _whole_number(value: Any) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
     if number < 0:
-        raise ValueError(text)
+        raise ValueError("it takes a whole number")
     return number
 
 
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(text)
-        return text
+def _one_of(*allowed: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"it takes one of {', '.join(allowed)}")
+        return str(value)
 
     return parse
 
 
-def _setting(parse: Callable[[str], Any], default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"parse": parse, "help": doc})
+def _setting(parse: Callable[[Any], Any], default: Any, doc: str, *, shown: str | None = None) -> Any:
+    """Return the field of a setting.
+
+    Args:
+        parse: Makes the value of a text or of what a caller gave; raises ValueError, which says what it takes.
+        default: The value where no source has one.
+        doc: What the setting is for, in one sentence.
+        shown: What the docs show as the default; None: the default itself.
+    """
+    return field(default=default, metadata={"parse": parse, "help": doc, "shown": shown})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings. Build one with `load_settings`."""
+    """All settings. `load_settings` builds those in force; `holdfast.init` takes one with what differs from them.
 
-    home: Path = _setting(Path, None, "Folder of the embedded vault, credentials and user settings.")
-    dir: Path = _setting(Path, Path(), "Folder in which run directories are made, as `holdfast/run-...`.")
+    Attributes:
+        sources: Where each setting that is not the default comes from: a file with its line, an environment
+            variable, or ``init``.
+    """
+
+    home: Path = _setting(
+        Path,
+        None,
+        "Folder of the embedded vault, credentials and user settings. Not for settings files.",
+        shown="the user's data folder (`~/.local/share/holdfast`)",
+    )
+    dir: Path = _setting(
+        Path,
+        Path(),
+        "Folder in which run directories are made, as `holdfast/run-...`.",
+        shown="the working directory",
+    )
     base_url: str | None = _setting(str, None, "URL of the server. Unset: the embedded vault.")
     api_key: Secret | None = _setting(
         Secret, None, "API key for the server. Unset: as `holdfast login` stored it."
@@ -95,20 +157,26 @@ class Settings:
         _one_of(*MODES), "online", "online, offline (keep everything local) or disabled (do nothing)."
     )
     silent: bool = _setting(_boolean, False, "Print nothing but warnings.")
+    ignore_globs: tuple[str, ...] = _setting(
+        _globs, (), "What is never stored, separated by commas: `*.patch, *.tmp, cache/`."
+    )
     strict: bool = _setting(
         _boolean, False, "At the end of the script, exit non-zero unless everything is stored."
     )
     finish_timeout: float | None = _setting(
-        float, None, "Seconds that the end of a run waits at most. Unset: as long as bytes are moving."
+        _seconds, None, "Seconds that the end of a run waits at most. Unset: as long as bytes are moving."
     )
     stall_timeout: float = _setting(
-        float, 30.0, "Seconds without progress after which the end of a run stops waiting."
+        _seconds, 30.0, "Seconds without progress after which the end of a run stops waiting."
     )
-    quiet: float = _setting(float, 1.0, "Seconds that a file must be unchanged before it is read.")
-    live_interval: float = _setting(float, 2.0, "Seconds between two versions of a live file, at least.")
+    quiet: float = _setting(_seconds, 1.0, "Seconds that a file must be unchanged before it is read.")
+    live_interval: float = _setting(_seconds, 2.0, "Seconds between two versions of a live file, at least.")
     pin_copy_limit: int = _setting(
-        int, 1 << 30, "Bytes that a run directory may hold as copies made where no link is possible."
+        _whole_number,
+        1 << 30,
+        "Bytes that a run directory may hold as copies made where no link is possible.",
     )
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def run_root(self) -> Path:
@@ -126,6 +194,11 @@ class Settings:
         return self.entity or to_label(getpass.getuser())
 
 
+def setting_fields() -> dict[str, dataclasses.Field[Any]]:
+    """Return the field of each setting by its name; ``metadata`` has ``parse``, ``help`` and ``shown``."""
+    return {item.name: item for item in dataclasses.fields(Settings) if "parse" in item.metadata}
+
+
 def load_settings(environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
     """Read the settings files and the environment, and return the settings in force.
 
@@ -137,29 +210,98 @@ def load_settings(environ: Mapping[str, str] | None = None, **arguments: Any) ->
         SettingsError: An argument or an environment variable has a value that it cannot have, or an argument
             does not exist. A bad line in a settings file is logged as a warning and left out.
     """
+    loading = _Loading()
     env = os.environ if environ is None else environ
-    fields = {item.name: item for item in dataclasses.fields(Settings)}
-    values: dict[str, Any] = {}
-    home = Path(arguments.get("home") or env.get("HOLDFAST_HOME") or _default_home()).expanduser().absolute()
-    local_dir = Path(arguments.get("dir") or env.get("HOLDFAST_DIR") or ".")
-    for file in (home / "settings", local_dir / "holdfast" / "settings"):
-        for where, name, text in _lines(file):
+    given = {name: value for name, value in arguments.items() if value is not None}
+    home = Path(given.get("home") or env.get("HOLDFAST_HOME") or _default_home()).expanduser().absolute()
+    loading.read(home / "settings")
+    folder = given.get("dir") or env.get("HOLDFAST_DIR") or loading.values.get("dir") or "."
+    loading.read(Path(folder).expanduser().absolute() / "holdfast" / "settings")
+    for variable, text in env.items():
+        if variable.startswith(_PREFIX) and text:
+            loading.take_variable(variable, text)
+    for name, value in given.items():
+        if name not in loading.fields:
+            raise SettingsError(f"There is no setting {name!r}.", hint=_suggestion(name, loading.fields))
+        loading.take(name, value, _ARGUMENT, of=name)
+    loading.values["home"] = home
+    return Settings(**loading.values, sources=loading.sources)
+
+
+def given_settings(settings: Mapping[str, Any] | Settings | None) -> dict[str, Any]:
+    """Return what a caller's ``settings`` say, by name: a mapping's items, or what of a `Settings` is not the default.
+
+    Raises:
+        SettingsError: It is neither.
+    """
+    if settings is None:
+        return {}
+    if isinstance(settings, Settings):
+        values = {name: (getattr(settings, name), item.default) for name, item in setting_fields().items()}
+        return {name: value for name, (value, default) in values.items() if value != default}
+    if isinstance(settings, Mapping):
+        return dict(settings)
+    raise SettingsError(
+        f"settings takes a dictionary or a holdfast.Settings, not {settings!r} of type {type(settings).__name__}."
+    )
+
+
+class _Loading:
+    """Collects values, each from the highest source so far."""
+
+    def __init__(self) -> None:
+        self.fields = setting_fields()
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+
+    def take(self, name: str, value: Any, source: str, *, of: str) -> None:
+        """Take in a value; ``of`` is what the user calls the setting there."""
+        try:
+            self.values[name] = self.fields[name].metadata["parse"](value)
+        except (ValueError, TypeError) as exc:
+            shown = "a value" if name == "api_key" else f"the value {value!r}"
+            raise SettingsError(
+                f"{of} has {shown}, which it cannot have: {exc}.", hint=self.fields[name].metadata["help"]
+            ) from None
+        self.sources[name] = source
+
+    def take_variable(self, variable: str, text: str) -> None:
+        """Take in an environment variable. One that is no setting may be anyone's: only a likely slip is told of."""
+        name = variable.removeprefix(_PREFIX).lower()
+        if name in self.fields and variable == variable.upper():
+            self.take(name, text, variable, of=variable)
+        elif meant := _nearest(name, self.fields, cutoff=_LIKELY):
+            log.warning("%s is not a setting. Did you mean %s%s?", variable, _PREFIX, meant.upper())
+
+    def read(self, file: Path) -> None:
+        """Take in a settings file; what cannot be meant is left out and told of."""
+        for number, name, value in _lines(file):
+            where = f"{file}:{number}"
+            if name not in self.fields or name == "home":
+                why = "cannot be set in a settings file." if name == "home" else "is not a setting."
+                log.warning(
+                    "%s: %r %s The line is ignored. %s", where, name, why, _suggestion(name, self.fields)
+                )
+                continue
             try:
-                values[name] = fields[name].metadata["parse"](text)
-            except (KeyError, ValueError):
-                log.warning("%s: %s = %s is not a setting; it is ignored.", where, name, text)
-    for name, item in fields.items():
-        variable = f"HOLDFAST_{name.upper()}"
-        if env.get(variable):
-            values[name] = _parsed(name, env[variable], item.metadata["parse"], variable)
-    for name, value in arguments.items():
-        if name not in fields:
-            raise SettingsError(f"There is no setting {name!r}.")
-        if value is not None:
-            text_given = isinstance(value, str)
-            values[name] = _parsed(name, value, fields[name].metadata["parse"], name) if text_given else value
-    values["home"] = home
-    return Settings(**values)
+                self.take(name, value, where, of=name)
+            except SettingsError as exc:
+                log.warning("%s: %s The line is ignored.", where, exc.message)
+
+
+def _nearest(name: str, known: Mapping[str, Any], *, cutoff: float) -> str | None:
+    import difflib  # only needed for what is wrong
+
+    return next(iter(difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff)), None)
+
+
+def _suggestion(name: str, known: Mapping[str, Any]) -> str:
+    meant = _nearest(name, known, cutoff=_POSSIBLE)
+    return (
+        f"Did you mean {meant!r}?"
+        if meant and meant != name
+        else "docs/reference/settings.md lists them all."
+    )
 
 
 def launcher_rank(environ: Mapping[str, str] | None = None) -> int:
@@ -177,30 +319,28 @@ def environment_for_syncer(settings: Settings) -> dict[str, str]:
     return {**os.environ, **key, "HOLDFAST_HOME": str(settings.home)}
 
 
-def _parsed(name: str, text: str, parse: Callable[[str], Any], source: str) -> Any:
+def _lines(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield the number, name and value of each line of a settings file that has the form of one."""
     try:
-        return parse(text)
-    except (KeyError, ValueError):
-        raise SettingsError(f"{source} has the value {text!r}, which {name!r} cannot have.") from None
-
-
-def _lines(file: Path) -> Iterator[tuple[str, str, str]]:
-    try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes().decode("utf-8-sig", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return
-    except (OSError, UnicodeDecodeError) as exc:
-        log.warning("%s cannot be read (%s); it is ignored.", file, exc)
+    except OSError as exc:
+        log.warning("%s cannot be read (%s); it is ignored.", file, exc.strerror or exc)
         return
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.split("#", 1)[0].strip()
-        if not bare or bare == "[default]":
-            continue
-        name, equals, value = bare.partition("=")
-        if not equals:
-            log.warning("%s:%d: %r is not `name = value`; it is ignored.", file, number, line)
-            continue
-        yield f"{file}:{number}", name.strip(), value.strip()
+    is_read = True
+    for number, line in enumerate(text.split("\n"), 1):
+        bare = _COMMENT.sub("", line).strip()
+        if bare.startswith("[") and bare.endswith("]"):
+            is_read = bare.lower() == "[default]"
+            if not is_read:
+                log.warning("%s:%d: only the section [default] is read, not %s.", file, number, bare)
+        elif bare and is_read:
+            name, equals, value = (part.strip() for part in bare.partition("="))
+            if not equals or not (name + value).isprintable():
+                log.warning("%s:%d: this is not `name = value`; the line is ignored.", file, number)
+            elif value:
+                yield number, name.lower(), value
 
 
 def _default_home() -> str:
@@ -216,5 +356,5 @@ def write_user_setting(home: Path, name: str, value: str) -> None:
     kept = [line for line in lines if line.partition("=")[0].strip() != name]
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = file.with_name("settings.part")
-    part.write_text("\n".join([*kept, f"{name} = {value}", ""]), encoding="utf-8")
+    part.write_text("\n".join([f"{name} = {value}", *kept, ""]), encoding="utf-8")  # before any section
     part.replace(file)

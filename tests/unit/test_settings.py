@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import re
 from pathlib import Path
 
 import pytest
 
 from holdfast.errors import SettingsError
-from holdfast.settings import Settings, load_settings, write_user_setting
+from holdfast.settings import load_settings, setting_fields, write_user_setting
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
@@ -81,9 +79,19 @@ def test_writing_one_setting_leaves_the_others(tmp_path):
     assert (settings.base_url, settings.project) == ("http://two", "mnist")
 
 
-def test_the_docs_have_every_setting_with_its_help():
-    rows = dict(
-        re.findall(r"^\| `(\w+)` \| `HOLDFAST_\w+` \| .*? \| (.*) \|$", DOCS.read_text(), re.MULTILINE)
-    )
+def test_the_docs_have_each_setting_in_order_with_its_variable_default_and_help():
+    table = DOCS.read_text().split("| setting |")[1].split("\n\n")[0]
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines()[2:]]
 
-    assert rows == {item.name: item.metadata["help"] for item in dataclasses.fields(Settings)}
+    assert rows == [
+        [f"`{name}`", f"`HOLDFAST_{name.upper()}`", shown_default(item), item.metadata["help"]]
+        for name, item in setting_fields().items()
+    ]
+
+
+def shown_default(item):
+    if item.metadata["shown"] is not None:
+        return item.metadata["shown"]
+    if item.default in (None, ()):
+        return "none"
+    return f"`{str(item.default).lower() if isinstance(item.default, bool) else item.default}`"

@@ -119,7 +119,8 @@ def _unstored(directory: RunDirectory, facts: RunState, *, is_over: bool) -> dic
     reasons = {name: why for file in facts.files.values() for name, why in _reason(facts, file, later)}
     if facts.ended is None:
         for found in find_files(directory.files):
-            if found.name not in facts.files and found.name not in facts.restored:
+            known = found.name in facts.files or found.name in facts.restored
+            if not known and not facts.ignores(found.name):
                 reasons[found.name] = later
     return dict(sorted(reasons.items()))
 

@@ -55,6 +55,7 @@ def _record(standing: Standing) -> dict[str, Any]:
         "files_total": len(names),
         "bytes_stored": sum(fact.size for fact in stored),
         "not_stored": standing.unstored,
+        "ignored": facts.ignored,
         "trouble": _trouble(standing),
     }
 
@@ -78,6 +79,7 @@ def _tell(record: dict[str, Any]) -> None:
     _output.data(
         f"{record['run']}{name}: {record['state']}, {record['files_stored']} of "
         f"{_output.count_text(record['files_total'], 'file')} stored ({_output.size_text(record['bytes_stored'])})"
+        + (f", {len(record['ignored'])} ignored" if record["ignored"] else "")
     )
     missing = record["not_stored"]
     for file in list(missing)[:_SHOWN]:

@@ -33,8 +33,9 @@ def command(folders: tuple[Path, ...], *, follow: bool, as_json: bool) -> None:
     """Store what is in run directories and end with the truth: what is stored, what is not, and why.
 
     Without DIR: all run directories below ./holdfast, and those elsewhere, that are not done. Syncing twice makes one
-    run and sends nothing twice. An offline run goes to the server that is configured now; any other one to the vault
-    that it was meant for. Ends with exit code 9 when something is not stored.
+    run and sends nothing twice. An offline run goes to the server that is configured now, and what ignore_globs names
+    now is left out, besides what it named when the run began; any other one goes to the vault that it was meant for.
+    Ends with exit code 9 when something is not stored.
 
     \b
     Examples:
@@ -107,6 +108,7 @@ class _Work:
                 follow=self._follow,
                 stop=stop,
                 progress=self.progress,
+                ignore_globs=self._settings.ignore_globs if opened.mode == "offline" else (),
             )
         finally:
             vault.close()
@@ -158,6 +160,7 @@ class _Work:
             "state": report.state if report is not None else self.standing.state,
             "files_stored": report.stored if report is not None else self.standing.facts.stored_count(),
             "not_stored": self.missing,
+            "ignored": report.ignored if report is not None else self.standing.facts.ignored,
             "error": self.error.message if self.error is not None else None,
             "hint": self.error.hint if self.error is not None else "",
         }
@@ -183,9 +186,9 @@ def _tell(work: Sequence[_Work]) -> None:
     for record in [item.record() for item in work]:
         missing = record["not_stored"]
         not_stored = f", {len(missing)} not" if missing else ""
-        _output.data(
-            f"{record['run']}: {record['state']}, {_output.count_text(record['files_stored'], 'file')} stored{not_stored}"
-        )
+        ignored = f", {len(record['ignored'])} ignored" if record["ignored"] else ""
+        stored = _output.count_text(record["files_stored"], "file")
+        _output.data(f"{record['run']}: {record['state']}, {stored} stored{not_stored}{ignored}")
         for name, reason in missing.items():
             _output.data(f"    {name}: {reason}")
         if record["error"]:

@@ -75,7 +75,8 @@ def _of_directory(settings: Settings, path: Path) -> tuple[Settings, str, dict[s
     settings = replace(
         settings, base_url=base_url, home=Path(standing.opened.home), project=standing.opened.project
     )
-    local = {found.name: Path(found.path) for found in find_files(standing.directory.files)}
+    found = (file for file in find_files(standing.directory.files) if not standing.facts.ignores(file.name))
+    local = {file.name: Path(file.path) for file in found}
     for file in standing.facts.files.values():
         if file.path is not None and os.path.lexists(file.path):
             local[file.name] = Path(file.path)

@@ -49,6 +49,10 @@ class Opened:
     live_interval_s: float = 2.0
     rank: int = 0
     """Which of the processes that share the run this is."""
+    ignore_globs: list[str] = field(default_factory=list)
+    """What is never stored, wherever and whenever this directory is synced; see `holdfast.patterns.IgnoreRules`."""
+    ignore_source: str | None = None
+    """Where those globs were set."""
 
     def own_name(self, name: str) -> str:
         """Return the name within the run of a file that Holdfast itself makes, such as ``config.yaml``.
@@ -83,6 +87,20 @@ class Saved:
     save_id: str
     policy: str
     files: list[SavedFile]
+    pattern: str | None = None
+    """What the user gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Files that a `save` call matched and left out, as the ignore globs want it."""
+
+    fact: ClassVar[str] = "ignored"
+    pattern: str
+    """What the user gave."""
+    policy: str
+    files: dict[str, str]
+    """The glob that ignores it, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +219,14 @@ class Ended:
     at: float
 
 
-JournalFact = Opened | Saved | Watched | Restored | Finished
+JournalFact = Opened | Saved | Ignored | Watched | Restored | Finished
 SyncFact = SyncerStarted | Registered | Refused | Stored | NotStored | Ended
 Fact = JournalFact | SyncFact
 
 _CLASSES: dict[str, type[Fact]] = {
     cls.fact: cls
     for cls in (
-        *(Opened, Saved, Watched, Restored, Finished),
+        *(Opened, Saved, Ignored, Watched, Restored, Finished),
         *(SyncerStarted, Registered, Refused, Stored, NotStored, Ended),
     )
 }

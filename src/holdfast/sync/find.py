@@ -50,8 +50,10 @@ class Finder:
         return names
 
     def adopt_everything(self) -> None:
-        """Note every file below ``run.dir`` as one that is stored at the end of the run."""
+        """Note every file below ``run.dir`` that is not ignored as one that is stored at the end of the run."""
         for found in find_files(self._files):
+            if self._state.ignores(found.name):
+                continue
             file = self._state.files.get(found.name)
             if (file is None or not (file.is_saved or file.once)) and not self._is_as_restored(found):
                 self._state.file(found.name).adopt(found.path, "end")
@@ -72,7 +74,8 @@ class Finder:
 
     def _policy(self, name: str) -> str | None:
         if name not in self._policies:
-            self._policies[name] = self._state.watch_policy(name)
+            is_ignored = self._state.ignores(name)
+            self._policies[name] = None if is_ignored else self._state.watch_policy(name)
         return self._policies[name]
 
     def _is_as_restored(self, found: Found) -> bool:

@@ -19,6 +19,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -79,6 +80,7 @@ def sync_directory(
     follow: bool = False,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
+    ignore_globs: Sequence[str] = (),
 ) -> SyncReport:
     """Store what is in a run directory, unless another syncer is at it. Doing so again has no further effect.
 
@@ -91,6 +93,7 @@ def sync_directory(
             live is stored once. Come back with the error if the vault cannot be used.
         stop: Set it (from a signal handler or another thread) to make this come back soon.
         progress: Counts what is stored, for whoever shows it.
+        ignore_globs: What is not stored, besides what the run itself ignores.
 
     Raises:
         DirectoryBusyError: Another living syncer holds the directory.
@@ -111,6 +114,7 @@ def sync_directory(
             follow=follow,
             stop=stop or threading.Event(),
             progress=progress or Progress(),
+            ignore_globs=ignore_globs,
         ).run()
 
 
@@ -126,6 +130,7 @@ class Follower:
             used; a run of another machine that nobody can ask counts as over.
         stop: Set it to make `run` come back soon.
         progress: Counts what is stored.
+        ignore_globs: What is not stored, besides what the run itself ignores.
     """
 
     def __init__(
@@ -138,6 +143,7 @@ class Follower:
         follow: bool,
         stop: threading.Event,
         progress: Progress,
+        ignore_globs: Sequence[str],
     ) -> None:
         self._directory = directory
         self._lease = lease
@@ -146,7 +152,7 @@ class Follower:
         self._stop = stop
         self._vault, self._close_vault = LeasedVault.wrap(vault, lease)
         self._reports: SimpleQueue[Report] = SimpleQueue()
-        self._state = RunState()
+        self._state = RunState(ignore_globs)
         self._journal = RecordReader(directory.journal)
         self._ledger = Ledger(directory, self._state)
         self._progress_file = ProgressFile(directory, progress)
@@ -392,4 +398,5 @@ class Follower:
 
     def _report(self, *, ended: bool = False, error: HoldfastError | None = None) -> SyncReport:
         state = str(self._ending.state) if self._ending is not None else "running"
-        return SyncReport(self._run, state, self._state.stored_count(), self._work.missing(), ended, error)
+        stored, missing, ignored = self._state.stored_count(), self._work.missing(), dict(self._state.ignored)
+        return SyncReport(self._run, state, stored, missing, ended, error, ignored)

@@ -17,6 +17,7 @@ class SyncReport:
         state: ``running`` if it is not over, or how it ended.
         stored: How many files have a version.
         missing: What is not stored, and why.
+        ignored: What is not to be stored: the ignore glob by name.
         ended: The run is over and the vault knows it; the directory needs no syncer any more.
         error: What kept the syncer from going on: the vault refused the run, or cannot be used.
     """
@@ -27,6 +28,7 @@ class SyncReport:
     missing: dict[str, str] = field(default_factory=dict)
     ended: bool = False
     error: HoldfastError | None = None
+    ignored: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -6,13 +6,15 @@ syncer starts, each as it comes later on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from holdfast.patterns import Pattern
+from holdfast.patterns import IgnoreRules, Pattern
 from holdfast.rundir.facts import (
     Ended,
     Fact,
     Finished,
+    Ignored,
     NotStored,
     Opened,
     Refused,
@@ -79,9 +81,17 @@ class FileState:
 
 
 class RunState:
-    """All that is known of the run of one directory."""
+    """All that is known of the run of one directory.
 
-    def __init__(self) -> None:
+    Args:
+        ignore_globs: What is not stored, besides what the run itself ignores.
+    """
+
+    def __init__(self, ignore_globs: Iterable[str] = ()) -> None:
+        self._more_globs = tuple(ignore_globs)
+        self._ignore = IgnoreRules(self._more_globs)
+        self.ignored: dict[str, str] = {}
+        """What was left out: the ignore glob by name."""
         self.opened: Opened | None = None
         self.finished: Finished | None = None
         self.registered: Registered | None = None
@@ -99,9 +109,11 @@ class RunState:
         """Take in one fact of either log, and return the saves that it fulfils."""
         match fact:
             case Opened():
-                self.opened = self.opened or fact
+                self._open(fact)
             case Saved():
                 self._save(fact)
+            case Ignored():
+                self.ignored.update(fact.files)
             case Watched():
                 self.watched.append((Pattern(fact.pattern), fact.policy))
             case Restored():
@@ -123,6 +135,13 @@ class RunState:
                 pass
         return []
 
+    def ignores(self, name: str) -> bool:
+        """Tell whether a name is ignored, and if so, note it."""
+        glob = self._ignore.matching(name)
+        if glob is not None:
+            self.ignored[name] = glob
+        return glob is not None
+
     def try_again(self) -> None:
         """Forget what was refused: the user has had time to mend it."""
         self.refused = None
@@ -138,8 +157,15 @@ class RunState:
         found = {policy for pattern, policy in self.watched if pattern.matches(name)}
         return next((policy for policy in ("live", "now", "end") if policy in found), None)
 
+    def _open(self, fact: Opened) -> None:
+        if self.opened is None:
+            self.opened = fact
+            self._ignore = IgnoreRules([*fact.ignore_globs, *self._more_globs])
+
     def _save(self, fact: Saved) -> None:
         for item in fact.files:
+            if self.ignores(item.name):
+                continue
             file = self.file(item.name)
             file.path, file.is_saved = item.path, True
             file.live |= fact.policy == "live"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast.patterns import IgnoreRules
 from holdfast.rundir.facts import Stored
 from holdfast.rundir.layout import RunDirectory
 from holdfast.training.synclog import SyncLog
@@ -105,7 +106,12 @@ def read_progress(path: Path) -> dict[str, Any]:
 
 
 def report_of(
-    directory: RunDirectory, log: SyncLog, saves: Mapping[str, str], *, why_not: str
+    directory: RunDirectory,
+    log: SyncLog,
+    saves: Mapping[str, str],
+    *,
+    ignore: IgnoreRules,
+    why_not: str,
 ) -> FinishReport:
     """Return what is stored and what is missing.
 
@@ -113,11 +119,13 @@ def report_of(
         directory: The run directory.
         log: The syncer's log.
         saves: The last save of each name.
+        ignore: What is not to be stored.
         why_not: Said of files of which nothing else is known.
     """
     if log.ended is not None:
         return FinishReport(log.ended.stored, dict(log.ended.missing))
-    names = {*saves, *_names_below(directory.files)}
+    found = (name for name in _names_below(directory.files) if ignore.matching(name) is None)
+    names = {*saves, *found}
     stored = {name for name in names if isinstance(log.newest.get(name), Stored)}
     missing = {}
     for name in sorted(names):

@@ -8,6 +8,8 @@ means its whole content, hidden files included. ``~`` is the home folder; ``..``
 as written, without its leading ``..``; an absolute one relative to the working directory if it lies in there, else
 with the one folder that it lies in.
 
+**Which not.** What the ignore globs mean, by the name within the run, is left out, however it was asked for.
+
 **What else.** A relative pattern is looked for in ``run.dir`` too. Where a later file of ``run.dir`` can match, the
 selection says which pattern is to be watched. Run directories are never content of the folder that they lie in.
 """
@@ -23,7 +25,7 @@ from dataclasses import dataclass, field
 
 from holdfast.errors import CloudUrlError, InvalidNameError, UsageError
 from holdfast.names import check_file_name
-from holdfast.patterns import is_pattern
+from holdfast.patterns import IgnoreRules, is_pattern
 
 _CLOUD_URL = re.compile(
     r"(gs|gcs|s3|s3a|az|azure|abfss?|adl|wasbs?|r2|oss|hdfs|https?)://?(?=.)", re.IGNORECASE
@@ -47,12 +49,14 @@ class Places:
         run_dir: ``run.dir``.
         run_root: The folder that holds the run directories.
         links: Links in ``run.dir`` of our own making: name to source.
+        ignore: Which names are left out.
     """
 
     cwd: str
     run_dir: str
     run_root: str
     links: Mapping[str, str] = field(default_factory=dict)
+    ignore: IgnoreRules = field(default_factory=IgnoreRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,14 @@ class Match:
 class Selection:
     """What an argument of `save` means at this moment."""
 
+    text: str
+    """The argument as text."""
+    is_one_file: bool
+    """It names one file, and not a folder or a pattern."""
     matches: list[Match]
     """By name, each name once."""
+    ignored: dict[str, str]
+    """What matched and is left out: the ignore glob by name."""
     watched: str | None
     """A pattern of names in ``run.dir`` that later files can match."""
     looked_for: list[str]
@@ -121,7 +131,8 @@ def select(argument: object, places: Places, *, base_path: object = None, litera
         UsageError: It is empty, or lies outside ``base_path``.
         InvalidNameError: It is one file and cannot be stored under its name.
     """
-    text = os.path.expanduser(text_of(argument))
+    given = text_of(argument)
+    text = os.path.expanduser(given)
     full = os.path.normpath(os.path.join(places.cwd, text))
     if os.path.isabs(text):
         full = _through_links(full, places, literal=literal)
@@ -151,8 +162,10 @@ def select(argument: object, places: Places, *, base_path: object = None, litera
                 found.setdefault(match.name, match)
     if found and not target.rest and not target.is_directory:
         watched = None
-    matches = [found[name] for name in sorted(found)]
-    return Selection(matches, watched, [place.full for _, place in searches], left_out)
+    ignored = {name: glob for name in sorted(found) if (glob := places.ignore.matching(name)) is not None}
+    matches = [found[name] for name in sorted(found) if name not in ignored]
+    looked_for = [place.full for _, place in searches]
+    return Selection(given, target.is_one_file, matches, ignored, watched, looked_for, left_out)
 
 
 @dataclass(frozen=True, slots=True)

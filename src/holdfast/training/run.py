@@ -15,6 +15,7 @@ from typing import IO, Any, Literal, Protocol, Self, TypeVar, overload
 
 from holdfast.errors import IncompleteError, UsageError
 from holdfast.names import check_file_name
+from holdfast.patterns import IgnoreRules
 from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Stored, to_record
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import RecordWriter
@@ -97,11 +98,14 @@ class Run:
         self.config = Config(self._own_file("config.yaml"))
         self.summary = Summary(self._own_file("summary.json"))
         self._history = History(history, step, terminal.complain)
+        self._ignore = IgnoreRules(opened.ignore_globs)
         self._saver = Saver(
             directory,
             run_root=str(settings.run_root),
             journal=journal,
             copy_limit=settings.pin_copy_limit,
+            ignore=self._ignore,
+            ignore_source=opened.ignore_source,
             terminal=terminal,
             wait=self._wait_for,
         )
@@ -212,6 +216,7 @@ class Run:
 
         Returns:
             A handle for each file, whose `wait` tells when it is stored. Empty, after a warning, if nothing matches.
+            Files that the ignore globs leave out are told of and listed in ``ignored`` of the result.
             If the run directory cannot be written (its disk is full), that is a warning too: nothing of the call is
             recorded, `wait` raises `LocalFileError`, and `finish` names the files as missing unless a later call
             saves them.
@@ -385,7 +390,7 @@ class Run:
             next_step = f"The upload goes on in the background; {sync} shows it."
             if ended or refused is not None:
                 next_step = f"{refused.hint if refused else ''} {sync} tries again.".strip()
-        report = report_of(self._directory, self._log, self._saver.last, why_not=why)
+        report = report_of(self._directory, self._log, self._saver.last, ignore=self._ignore, why_not=why)
         report = FinishReport(report.stored, {**report.missing, **self._saver.refused})
         known = self._opened.entity is not None or self._log.registered is not None
         tell(report, self._terminal, path=self.path if known else None, next_step=next_step)

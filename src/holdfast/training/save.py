@@ -12,7 +12,8 @@ import threading
 from typing import NoReturn
 
 from holdfast.errors import LocalFileError, UsageError
-from holdfast.rundir.facts import Saved, SavedFile, Watched, to_record
+from holdfast.patterns import IgnoreRules
+from holdfast.rundir.facts import Ignored, Saved, SavedFile, Watched, to_record
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import Record, RecordWriter
 from holdfast.training.links import Links, Undo
@@ -22,6 +23,7 @@ from holdfast.training.saved import SavedFileHandle, SavedFiles, Wait
 from holdfast.training.terminal import Terminal
 
 POLICIES = ("live", "now", "end")
+_MOST_NAMED = 10
 
 
 class Saver:
@@ -32,6 +34,8 @@ class Saver:
         run_root: The folder that holds the run directories.
         journal: The journal.
         copy_limit: The most bytes that pins may take as copies.
+        ignore: What is not stored.
+        ignore_source: Where that was set.
         terminal: Where warnings go.
         wait: What a handle's `wait` does.
     """
@@ -43,6 +47,8 @@ class Saver:
         run_root: str,
         journal: RecordWriter,
         copy_limit: int,
+        ignore: IgnoreRules,
+        ignore_source: str | None,
         terminal: Terminal,
         wait: Wait,
     ) -> None:
@@ -51,11 +57,14 @@ class Saver:
         self._journal = journal
         self._links = Links(self._run_dir, str(directory.pins))
         self._pins = Pins(str(directory.pins), copy_limit=copy_limit)
+        self._ignore = ignore
+        self._ignore_source = ignore_source
         self._terminal = terminal
         self._wait = wait
         self._lock = threading.Lock()
         self._sources: dict[str, str] = {}
         self._watched: set[tuple[str, str]] = set()
+        self._ignored: dict[str, dict[str, str]] = {}
         os.register_at_fork(after_in_child=self._renew_lock)
         self.last: dict[str, str] = {}
         """The last save of each name: its ``save_id``."""
@@ -69,7 +78,7 @@ class Saver:
         """See `Run.save`."""
         if policy not in POLICIES:
             raise UsageError(f"There is no policy {policy!r}.", hint="Choose live, now or end.")
-        places = Places(os.getcwd(), self._run_dir, self._run_root, self._links.sources)
+        places = Places(os.getcwd(), self._run_dir, self._run_root, self._links.sources, self._ignore)
         with self._lock:
             selection = select(argument, places, base_path=base_path, literal=literal)
             self._warn(selection)
@@ -82,7 +91,9 @@ class Saver:
     def _warn(self, selection: Selection) -> None:
         for sentence in selection.left_out:
             self._terminal.warn(sentence)
-        if not selection.matches:
+        if selection.ignored:
+            self._tell_ignored(selection)
+        elif not selection.matches:
             looked_for = " nor ".join(repr(path) for path in selection.looked_for)
             later = "" if selection.watched is None else " What run.dir gets later will be saved."
             self._terminal.warn(f"save() found nothing: no file is {looked_for}.{later}")
@@ -93,6 +104,21 @@ class Saver:
             if not os.access(match.path, os.R_OK):
                 self._terminal.warn(f"{match.path!r} cannot be read now; it is stored once it can be.")
 
+    def _tell_ignored(self, selection: Selection) -> None:
+        new = self._newly_ignored(selection)
+        if not new:
+            return
+        where = f" ({self._ignore_source})" if self._ignore_source else ""
+        names = ", ".join(f"{name!r} by {glob!r}" for name, glob in list(new.items())[:_MOST_NAMED])
+        more = f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
+        tell = self._terminal.warn if selection.is_one_file else self._terminal.say
+        tell(f"save({selection.text!r}) left out what ignore_globs{where} ignores: {names}{more}.")
+
+    def _newly_ignored(self, selection: Selection) -> dict[str, str]:
+        """Return what of the ignored files no earlier call with the same argument left out."""
+        before = self._ignored.get(selection.text, {})
+        return {name: glob for name, glob in selection.ignored.items() if name not in before}
+
     def _accept(self, selection: Selection, policy: str) -> SavedFiles:
         undo: list[Undo] = []
         save_id = secrets.token_hex(8)
@@ -102,7 +128,7 @@ class Saver:
                 for number, match in enumerate(selection.matches)
                 if (file := self._keep(match, policy, f"{save_id}-{number}", undo))
             ]
-            self._record(save_id, policy, files, selection.watched)
+            self._record(save_id, policy, files, selection)
         except BaseException as exc:
             for step in reversed(undo):
                 step()
@@ -113,7 +139,8 @@ class Saver:
             self.refused.pop(file.name, None)
         self._sources.update((file.name, file.path) for file in files)
         self.last.update((file.name, save_id) for file in files)
-        return SavedFiles(SavedFileHandle(file, save_id, policy, self._wait) for file in files)
+        handles = (SavedFileHandle(file, save_id, policy, self._wait) for file in files)
+        return SavedFiles(handles, ignored=selection.ignored)
 
     def _refuse(self, selection: Selection, policy: str, cause: OSError) -> SavedFiles:
         """Tell that nothing of a call is recorded; a full disk is no reason to end a training."""
@@ -158,13 +185,19 @@ class Saver:
             undo.append(step)
         return SavedFile(match.name, match.path, info.st_size, info.st_mtime_ns, info.st_ino, pin, is_copy)
 
-    def _record(self, save_id: str, policy: str, files: list[SavedFile], watched: str | None) -> None:
+    def _record(self, save_id: str, policy: str, files: list[SavedFile], selection: Selection) -> None:
+        watched = selection.watched
         records: list[Record] = []
         if files:
-            records.append(to_record(Saved(save_id, policy, files)))
+            records.append(to_record(Saved(save_id, policy, files, selection.text)))
+        ignored = self._newly_ignored(selection)
+        if ignored:
+            records.append(to_record(Ignored(selection.text, policy, ignored)))
         if watched is not None and (watched, policy) not in self._watched:
             records.append(to_record(Watched(watched, policy)))
         if records:
             self._journal.append(*records)
+        if ignored:
+            self._ignored.setdefault(selection.text, {}).update(ignored)
         if watched is not None:
             self._watched.add((watched, policy))

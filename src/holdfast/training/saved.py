@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -88,7 +88,17 @@ Wait = Callable[[str, SavedFileHandle, float | None], Stored]
 
 
 class SavedFiles(list[SavedFileHandle]):
-    """The files that a `save` call accepted, by name. Prints as the mapping from local path to name."""
+    """The files that a `save` call accepted, by name. Prints as the mapping from local path to name.
+
+    Attributes:
+        ignored: What the call matched and the ignore globs left out: the glob by name.
+    """
+
+    def __init__(
+        self, files: Iterable[SavedFileHandle] = (), *, ignored: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(files)
+        self.ignored = dict(ignored or {})
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait for each file in turn, as `SavedFileHandle.wait` does; ``timeout`` is for all together."""

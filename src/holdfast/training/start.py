@@ -151,6 +151,8 @@ def _opened(settings: Settings, run_id: str, resume: str | None) -> Opened:
         quiet_s=settings.quiet,
         live_interval_s=settings.live_interval,
         rank=_rank(settings),
+        ignore_globs=list(settings.ignore_globs),
+        ignore_source=settings.sources.get("ignore_globs"),
     )
 
 

@@ -605,3 +605,36 @@ def test_the_totals_of_the_progress_are_what_was_stored(trainer, vault, follow):
     state = json.loads(trainer.directory.progress.read_text())
     assert (state["files_total"], state["files_done"]) == (21, 21)
     assert state["bytes_total"] == state["bytes_done"] == 2050
+
+
+def test_what_the_run_ignores_is_not_stored_however_it_came_into_the_run_dir(tmp_path, vault):
+    trainer = Trainer(tmp_path, ignore_globs=["*.tmp", "config.yaml"])
+    trainer.watch("**")
+    for name in ("a.txt", "a.tmp", "sub/b.tmp", "config.yaml"):
+        trainer.drop(name)
+    trainer.finish()
+
+    report = sync_directory(trainer.directory, vault, base_url=None)
+
+    assert names(vault) == {"a.txt"}
+    assert report.ignored == {"a.tmp": "*.tmp", "sub/b.tmp": "*.tmp", "config.yaml": "config.yaml"}
+    assert (report.missing, report.ended) == ({}, True)
+
+
+def test_globs_of_where_it_is_synced_hold_for_saved_files_too_and_a_sync_without_them_stores_these(
+    tmp_path, vault
+):
+    trainer = Trainer(tmp_path, ignore_globs=["*.patch"])
+    for name in ("a.txt", "a.tmp"):
+        trainer.write(name)
+        trainer.save(name, "now", pin="link")
+    trainer.drop("diff.patch")
+    trainer.finish()
+
+    report = sync_directory(trainer.directory, vault, base_url=None, ignore_globs=["*.tmp"])
+    assert names(vault) == {"a.txt"}
+    assert report.ignored == {"a.tmp": "*.tmp", "diff.patch": "*.patch"}
+    assert report.missing == {}
+
+    sync_directory(trainer.directory, vault, base_url=None)
+    assert names(vault) == {"a.txt", "a.tmp"}

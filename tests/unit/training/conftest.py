@@ -39,6 +39,8 @@ class RunUnderTest:
             host="here",
             pid=os.getpid(),
             pid_started=0.0,
+            ignore_globs=list(self.settings.ignore_globs),
+            ignore_source=self.settings.sources.get("ignore_globs"),
         )
         journal = RecordWriter(self.directory.journal)
         journal.append(to_record(opened))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import LocalFileError, UsageError
-from holdfast.rundir.facts import Saved, Watched
+from holdfast.rundir.facts import Ignored, Saved, Watched
 from holdfast.training.pins import SMALL_BYTES, Pins
 
 
@@ -351,3 +351,43 @@ def test_a_process_forked_off_saves_to_the_same_run(ours):
 
     assert os.waitpid(child, 0)[1] == 0
     assert [fact.files[0].name for fact in ours.journal(Saved)] == ["child.txt"]
+
+
+def test_an_ignored_file_is_told_of_listed_and_neither_linked_nor_recorded_as_saved(make, capsys):
+    ours = make(ignore_globs=["*.tmp"])
+    write("x.tmp")
+
+    saved = ours.run.save("x.tmp", policy="now")
+
+    assert (saved, saved.ignored) == ([], {"x.tmp": "*.tmp"})
+    assert (
+        "WARNING: save('x.tmp') left out what ignore_globs (init) ignores: 'x.tmp' by '*.tmp'"
+        in capsys.readouterr().err
+    )
+    assert ours.journal(Ignored) == [Ignored("x.tmp", "now", {"x.tmp": "*.tmp"})]
+    assert ours.journal(Saved) == []
+    assert os.listdir(ours.run.dir) == []
+    assert ours.pins == []
+
+
+def test_a_pattern_saves_what_is_not_ignored_and_tells_of_each_ignored_file_once(make, capsys):
+    ours = make(ignore_globs="*.tmp, cache/")
+    for name in ("out/a.pt", "out/a.tmp", "out/cache/x"):
+        write(name)
+
+    first, second = ours.run.save("out"), ours.run.save("out")
+
+    assert [file.name for file in first] == ["out/a.pt"]
+    assert first.ignored == second.ignored == {"out/a.tmp": "*.tmp", "out/cache/x": "cache/"}
+    assert len(ours.journal(Ignored)) == 1
+    told = capsys.readouterr().err
+    assert told.count("out/a.tmp") == 1
+    assert "WARNING" not in told
+
+
+def test_the_end_of_a_run_does_not_miss_ignored_files(make):
+    ours = make(ignore_globs="*.tmp", mode="offline")
+    for name in ("a.pt", "b.tmp"):
+        Path(ours.run.dir, name).write_bytes(b"data")
+
+    assert set(ours.run.finish().missing) == {"a.pt"}
