@@ -7,7 +7,8 @@
     ...
     file = holdfast.restore("model.pt", run_path="me/mnist/a1b2c3d4")
 
-What is public is in ``__all__``. Everything is loaded when it is first used.
+What is public is in ``__all__``, and ``holdfast.keras`` and ``holdfast.tensorboard``. Everything is loaded when it is
+first used.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ _HOMES = {
     "save": _FACADE,
 }
 _OF_THE_CURRENT_RUN = ("config", "run", "summary")
+_INTEGRATIONS = ("keras", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:
@@ -72,6 +74,8 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _OF_THE_CURRENT_RUN:
         return getattr(import_module(_FACADE), f"current_{name}")()
+    if name in _INTEGRATIONS:
+        return import_module(f"holdfast.{name}")
     if name == "__version__":
         from importlib.metadata import version
 

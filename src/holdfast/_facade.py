@@ -58,6 +58,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
     base_url: str | None = None,
     settings: Mapping[str, Any] | Settings | None = None,
     reinit: bool = False,
+    sync_tensorboard: bool | None = None,
 ) -> Run:
     """Begin a run.
 
@@ -83,6 +84,8 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         settings: Further settings: by name, or a `Settings`, of which counts what is not the default. The arguments
             above win over them.
         reinit: Finish the run under way, if there is one, and begin another.
+        sync_tensorboard: Save the event files that TensorBoard's writers make from now on, wherever they lie; see
+            `holdfast.tensorboard.patch`.
 
     Returns:
         The run; if one is under way already, that one.
@@ -114,6 +117,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         "run_group": group,
         "job_type": job_type,
         "base_url": base_url,
+        "sync_tensorboard": sync_tensorboard,
     }
     arguments = {key: value for key, value in given.items() if value is not None}
     found = load_settings(**{**given_settings(settings), **arguments})
@@ -121,6 +125,10 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         under_way.finish()
     run = start_run(found, config=config, restorer=_restore)
     _current.set(run)
+    if found.sync_tensorboard and run.mode != "disabled":
+        from holdfast.integrations.tensorboard import patch
+
+        patch()
     return run
 
 

@@ -7,6 +7,7 @@
     │   ├── TooLargeError           a request beyond what the vault takes at once
     │   └── SettingsError           a setting with a value that it cannot have
     ├── NotInitializedError         save() or log() without a run
+    ├── MissingPackageError         an integration without its library (also ImportError)
     ├── NotFoundError               (also LookupError)
     │   ├── RunNotFoundError
     │   ├── StoredFileNotFoundError (also FileNotFoundError)
@@ -121,6 +122,13 @@ class NotInitializedError(HoldfastError, RuntimeError):
     exit_code = 2
     http_status = 400
     hint = "Call holdfast.init() first."
+
+
+class MissingPackageError(HoldfastError, ImportError):
+    """A library that an integration is for is not installed."""
+
+    code = "missing_package"
+    exit_code = 2
 
 
 class NotFoundError(HoldfastError, LookupError):

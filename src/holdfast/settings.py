@@ -171,6 +171,9 @@ class Settings:
     )
     quiet: float = _setting(_seconds, 1.0, "Seconds that a file must be unchanged before it is read.")
     live_interval: float = _setting(_seconds, 2.0, "Seconds between two versions of a live file, at least.")
+    sync_tensorboard: bool = _setting(
+        _boolean, False, "Save the event files that TensorBoard's writers make, wherever they lie."
+    )
     pin_copy_limit: int = _setting(
         _whole_number,
         1 << 30,

@@ -18,6 +18,8 @@ _PARQUET_MAGIC = b"PAR1"
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_NPY_HEADER_BYTES = 64 << 10
 _CONTROL_BYTES = bytes({*range(32), 127} - set(b"\t\n\r\f\b\x1b"))
+_MAY_BE_LENGTH = re.compile(rb"(?=[^\0]..\0{5}|.[^\0].\0{5}|..[^\0]\0{5})", re.DOTALL)
+"""A length of less than 16 MiB as an event begins with."""
 _CRC_DELTA = 0xA282EAD8
 _CRC32C_POLYNOMIAL = 0x82F63B78
 _U32_MAX = 0xFFFFFFFF
@@ -114,11 +116,11 @@ def is_line_text(head: bytes) -> bool:
 
 
 def last_record_end(name: str, data: Bytes) -> int:
-    """Return the length of the longest prefix of whole records.
+    """Return the length of the longest prefix that ends with a whole record.
 
     Args:
         name: The file's name; TensorBoard's event files are known by it.
-        data: The file's bytes from the beginning of any record.
+        data: The file's bytes from the beginning of any record, or from within one.
 
     Returns:
         The end of the last whole event in an event file, the end of the last line in a text, else all.
@@ -132,15 +134,24 @@ def last_record_end(name: str, data: Bytes) -> int:
 
 def _event_ends(data: memoryview) -> Iterator[int]:
     """Yield where each event ends: u64 length, its checksum, the payload, its checksum."""
-    end = 0
-    while end + 16 <= len(data):
-        length = data[end : end + 8]
-        if _masked_crc32c(length) != int.from_bytes(data[end + 8 : end + 12], "little"):
-            return
-        end += 16 + int.from_bytes(length, "little")
+    end = _first_event(data)
+    while end + 16 <= len(data) and _is_event(data, end):
+        end += 16 + int.from_bytes(data[end : end + 8], "little")
         if end > len(data):
             return
         yield end
+
+
+def _first_event(data: memoryview) -> int:
+    """Return where the first event begins: at once, unless the bytes before ended within one."""
+    if len(data) < 16 or _is_event(data, 0):
+        return 0
+    places = (found.start() for found in _MAY_BE_LENGTH.finditer(data))
+    return next((place for place in places if _is_event(data, place)), len(data))
+
+
+def _is_event(data: memoryview, at: int) -> bool:
+    return _masked_crc32c(data[at : at + 8]) == int.from_bytes(data[at + 8 : at + 12], "little")
 
 
 def _masked_crc32c(data: memoryview) -> int:

@@ -32,6 +32,8 @@ from holdfast.training.synclog import SyncLog, rebuilt_error
 from holdfast.training.terminal import Terminal
 
 _RESUME_WAIT_S = 30.0
+EVENT_FILES = "**/*tfevents*"
+"""TensorBoard's event files in ``run.dir``, which people look at while they are written."""
 
 
 def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
@@ -63,9 +65,8 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         directory = RunDirectory.create(settings.run_root, run_id)
         journal = RecordWriter(directory.journal)
         opened = _opened(settings, run_id, resume)
-        journal.append(
-            to_record(opened), *(to_record(Watched(opened.own_name(name), "live")) for name in OWN_FILES)
-        )
+        live = (*(opened.own_name(name) for name in OWN_FILES), EVENT_FILES)
+        journal.append(to_record(opened), *(to_record(Watched(name, "live")) for name in live))
     except OSError as exc:
         raise LocalFileError(
             f"No run directory can be made in {settings.run_root}: {exc}.",

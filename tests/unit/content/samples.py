@@ -43,3 +43,16 @@ def archive(
             with zipped.open(name, "w", force_zip64=zip64) as record:
                 record.write(NOISE[:length])
     return file.getvalue()
+
+
+def event(payload: bytes) -> bytes:
+    """An event of TensorBoard's files, its length checksum computed bit by bit."""
+    length = len(payload).to_bytes(8, "little")
+    crc = 0xFFFFFFFF
+    for byte in length:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    return length + masked.to_bytes(4, "little") + payload + bytes(4)

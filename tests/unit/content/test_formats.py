@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.content.formats import end_check, is_line_text, last_record_end
 
-from .samples import NOISE, archive, read_from, safetensors
+from .samples import NOISE, archive, event, read_from, safetensors
 
 numpy = pytest.importorskip("numpy")
 
@@ -132,19 +132,6 @@ def test_the_last_record_of_a_text_ends_at_a_newline(data, expected):
 EVENT_OF_24 = bytes.fromhex("1800000000000000a37f4b22")
 
 
-def event(payload: bytes) -> bytes:
-    """An event whose length checksum was computed bit by bit."""
-    length = len(payload).to_bytes(8, "little")
-    crc = 0xFFFFFFFF
-    for byte in length:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
-    crc ^= 0xFFFFFFFF
-    masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-    return length + masked.to_bytes(4, "little") + payload + bytes(4)
-
-
 def test_the_checksum_is_the_one_that_tensorboard_writes():
     assert event(bytes(24))[:12] == EVENT_OF_24
     assert last_record_end("events.out.tfevents.1", event(bytes(24))) == 40
@@ -163,3 +150,17 @@ def test_an_event_file_ends_after_its_last_whole_event(payloads, length):
 @pytest.mark.parametrize("damage", [bytes(16), b"\xff" * 16])
 def test_an_event_file_ends_before_damage(damage):
     assert last_record_end("events.out.tfevents.1", event(b"abc") + damage) == 19
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), min_size=2, max_size=8), st.integers(1, 60))
+@settings(max_examples=100, deadline=None)
+def test_the_next_event_is_found_from_within_one(payloads, cut):
+    data = b"".join(event(payload) for payload in payloads)
+    cut = min(cut, len(event(payloads[0])))
+
+    assert last_record_end("events.out.tfevents.1", data[cut:]) == len(data) - cut
+
+
+@pytest.mark.parametrize("noise", [bytes(1 << 20), b"\xff" * (1 << 20), b"\1\0\0\0\0\0\0\0" * 4096])
+def test_what_has_no_event_in_it_has_no_end_of_one(noise):
+    assert last_record_end("events.out.tfevents.1", noise) == 0

@@ -8,6 +8,7 @@ import pytest
 from holdfast.content.hashing import content_digest
 from holdfast.sync.jobs import Done, NotReady, ReadRule
 from holdfast.sync.reader import REWRITTEN, WRITING
+from tests.unit.content.samples import event
 from tests.unit.sync.vaults import WatchedVault, job, open_run_vault, read_back, uploader_of
 
 
@@ -147,3 +148,17 @@ def test_a_large_first_part_and_growth_beyond_a_window_come_back(vault, log):
         append(log, b"\n")
 
     assert read_back(vault, "train.log") == log.read_bytes()[:-6]
+
+
+def test_an_event_file_that_was_first_stored_up_to_within_an_event_goes_on(vault, tmp_path):
+    path = tmp_path / "events.out.tfevents.1"
+    events = [event(bytes([number]) * 40) for number in range(4)]
+    uploader = uploader_of(vault)
+    append(path, events[0] + events[1][:20])
+    [first] = uploader.store([job(path, ReadRule.ANYWAY)])
+    append(path, events[1][20:] + events[2] + events[3][:5])
+    second = sync(uploader, path)
+
+    assert isinstance(first, Done)
+    assert read_back(vault, path.name, first.version) == (events[0] + events[1])[:76]
+    assert read_back(vault, path.name, second.version) == b"".join(events[:3])
