@@ -38,7 +38,8 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
     The values of each epoch go to `Run.log`, along with ``epoch``. Whenever the monitored value is better than before,
     the model is stored as ``model-best.h5`` and ``model-best.keras``; the summary then has the value as
     ``best_<name>`` and its epoch as ``best_epoch``. A resumed run, or a second `fit` in the same run, goes on from that best.
-    A file gets its name when it is whole; each best that is stored is a version of its own.
+    A file gets its name when it is whole; each best that is stored is a version of its own. ``.keras`` holds the
+    optimizer's state too, ``.h5`` does not.
 
     Args:
         monitor: The value that tells the best model. While nothing validates, ``val_loss`` means ``loss``.
@@ -129,6 +130,9 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
             with _whole_file(target) as part, _without_the_note_on_h5():
                 if ending == _WEIGHTS:
                     self.model.save_weights(part)
+                elif ending == _FORMATS["h5"]:
+                    # With what it was compiled with in it, Keras 3 cannot load the file again where that is "mse".
+                    self.model.save(part, include_optimizer=False)
                 else:
                     self.model.save(part)
         except OSError as exc:
