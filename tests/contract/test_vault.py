@@ -168,6 +168,7 @@ def test_a_run_that_is_not_there_is_an_error_everywhere(vault, run):
         lambda: vault.manifest(NOWHERE, FileRef(name="a")),
         lambda: vault.locate(NOWHERE, LocateQuery(refs=[FileRef(name="a")])),
         lambda: list(vault.read(NOWHERE, ReadQuery(ranges=[PackRange(pack=new_id(), offset=8, length=1)]))),
+        lambda: vault.verify(NOWHERE, ReadQuery(ranges=[PackRange(pack=new_id(), offset=8, length=1)])),
         lambda: vault.delete_files(NOWHERE, ["a"]),
     ]
     for call in calls:
@@ -990,6 +991,18 @@ def test_nothing_of_a_damaged_frame_is_yielded(vault, place, run):
             received += block
 
     assert len(received) <= ranges[0].length
+
+
+def test_verify_tells_whether_frames_lie_whole_on_the_disk(vault, place, run):
+    store(vault, run, "a", noise(3000))
+    ranges = ranges_of(vault, run, "a")
+    assert vault.verify(run, ReadQuery(ranges=ranges)).size_bytes == sum(part.length for part in ranges)
+
+    damage(place.blobs, ranges[1].pack, ranges[1].offset + 67)
+
+    vault.verify(run, ReadQuery(ranges=ranges[:1]))
+    with pytest.raises(CorruptContentError, match="'a'"):
+        vault.verify(run, ReadQuery(ranges=ranges))
 
 
 def test_a_lost_pack_is_reported_as_damage(vault, place, run):

@@ -12,6 +12,7 @@ from holdfast.rundir.layout import RunDirectory, find_run_directories
 from holdfast.rundir.lease import lease_is_live
 from holdfast.rundir.processes import host_name, process_is_alive
 from holdfast.rundir.records import RecordReader
+from holdfast.rundir.trash import put_back_abandoned
 from holdfast.settings import Settings
 from holdfast.sync.state import FileState, RunState
 from holdfast.sync.watch import find_files
@@ -25,6 +26,8 @@ def named_directories(folders: Sequence[Path]) -> list[RunDirectory]:
     """
     found: dict[Path, RunDirectory] = {}
     for folder in folders:
+        for root in (folder.absolute().parent, folder, folder / "holdfast"):
+            put_back_abandoned(root)
         inside = list(find_run_directories(folder)) or list(find_run_directories(folder / "holdfast"))
         if not inside:
             raise NotFoundError(f"{folder} is not a run directory and has none in it.")
@@ -34,6 +37,7 @@ def named_directories(folders: Sequence[Path]) -> list[RunDirectory]:
 
 def known_directories(settings: Settings) -> list[RunDirectory]:
     """Return the run directories below ``./holdfast``, and those elsewhere that are not ended."""
+    put_back_abandoned(settings.run_root)
     found = {directory.path: directory for directory in _pending(settings.home)}
     found.update((directory.path, directory) for directory in find_run_directories(settings.run_root))
     return sorted(found.values(), key=lambda directory: directory.path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from typing import Any
 import click
 
 from holdfast.cli import _output
+from holdfast.cli._cleaning import Cleaning, check_asking, parse_age
 from holdfast.cli._directories import Standing, known_directories, named_directories, standing_of
-from holdfast.errors import DirectoryBusyError, HoldfastError, IncompleteError
+from holdfast.errors import DirectoryBusyError, HoldfastError, IncompleteError, UsageError
 from holdfast.rundir.lease import lease_is_live
 from holdfast.settings import Settings, load_settings
 from holdfast.sync.jobs import Progress
@@ -26,10 +28,31 @@ _DONE = ("stored", "incomplete", "refused")
 
 
 @click.command
-@click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--follow", is_flag=True, help="Stay until the runs are over, on whichever machine they run.")
+@click.option(
+    "--clean", is_flag=True, help="Then remove the run directories that the vault holds every byte of."
+)
+@click.option(
+    "--older-than",
+    "older_than_s",
+    metavar="AGE",
+    callback=parse_age,
+    help="With --clean: only runs that ended so long ago (30m, 24h, 7d).",
+)
+@click.option("--dry-run", is_flag=True, help="With --clean: store and remove nothing; tell what would go.")
+@click.option("--yes", is_flag=True, help="With --clean: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def command(folders: tuple[Path, ...], *, follow: bool, as_json: bool) -> None:
+def command(
+    folders: tuple[Path, ...],
+    *,
+    follow: bool,
+    clean: bool,
+    older_than_s: float,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Store what is in run directories and end with the truth: what is stored, what is not, and why.
 
     Without DIR: all run directories below ./holdfast, and those elsewhere, that are not done. Syncing twice makes one
@@ -37,36 +60,74 @@ def command(folders: tuple[Path, ...], *, follow: bool, as_json: bool) -> None:
     now is left out, besides what it named when the run began; any other one goes to the vault that it was meant for.
     Ends with exit code 9 when something is not stored.
 
+    With --clean the run directories go afterwards, if all of this holds for one: its run is over and no syncer is at
+    work on it; no process has a file of it open for writing; and, in this very call, each of its files was read and
+    hashed here and the vault read every byte of the same content there. What is not proven stays, and the reason is told:
+    a file that was never stored, that is ignored by a rule, that has changed, that cannot be read. Files outside the run
+    directory are never removed, only the links to them. Without DIR a run that resume="auto" would go on with stays
+    too. It asks before it removes anything; --yes answers, which a script needs. A call that is cut short leaves nothing
+    half removed that a later one could mistake for a run.
+
     \b
     Examples:
         holdfast sync holdfast/offline-run
         holdfast sync --follow /shared/holdfast/run-20171023_105053-3o4933r0
+        holdfast sync --clean --dry-run
+        holdfast sync --clean --older-than 7d --yes
     """  # noqa: D301 - click needs the backspace itself
-    from holdfast.training.launch import revive
-
     settings = load_settings()
+    if clean:
+        check_asking(yes=yes, dry_run=dry_run, is_terminal=sys.stdin.isatty())
+    elif dry_run or yes or older_than_s:
+        raise UsageError("--older-than, --dry-run and --yes mean nothing without --clean.")
+    if clean and follow:
+        raise UsageError("--follow stays until runs are over, --clean wants runs that are: use one of both.")
     directories = named_directories(folders) if folders else known_directories(settings)
     work = [
         _Work(standing, settings, follow=follow)
         for directory in directories
         if (standing := standing_of(directory)) is not None and (folders or not standing.is_done)
     ]
+    is_cut = not dry_run and _store(work, settings, follow=follow)
+    records = [] if dry_run else [item.record() for item in work]
+    code = next((item.exit_code for item in work if item.exit_code), 0) if records else 0
+    if not as_json and (records or not clean):
+        _tell(records)
+    cleaning = None
+    if clean and not is_cut:
+        cleaning = Cleaning(
+            directories, settings, older_than_s=older_than_s, dry_run=dry_run, named=bool(folders)
+        )
+        cleaning.run(ask=not (yes or dry_run))
+        code = code or cleaning.exit_code
+    if as_json:
+        cleaned = None if cleaning is None else cleaning.record()
+        _output.data_json({"stored": records, "cleaned": cleaned} if clean else records)
+    elif cleaning is not None:
+        cleaning.tell()
+    if clean and is_cut:
+        code = code or 128 + signal.SIGINT
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _store(work: Sequence[_Work], settings: Settings, *, follow: bool) -> bool:
+    """Sync; return True if the user ended it early."""
+    from holdfast.training.launch import revive
+
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     with (
         _output.progress("Storing", lambda: _meter(work)),
         ThreadPoolExecutor(_threads(work, follow)) as pool,
     ):
         list(pool.map(lambda item: item.run(stop), work))
+    for number, handler in before.items():
+        signal.signal(number, handler)
     revive(settings)
-    if as_json:
-        _output.data_json([item.record() for item in work])
-    else:
-        _tell(work)
-    code = next((item.exit_code for item in work if item.exit_code), 0)
-    if code:
-        raise click.exceptions.Exit(code)
+    return stop.is_set()
 
 
 class _Work:
@@ -180,10 +241,10 @@ def _meter(work: Sequence[_Work]) -> _output.Meter:
     )
 
 
-def _tell(work: Sequence[_Work]) -> None:
-    if not work:
+def _tell(records: Sequence[dict[str, Any]]) -> None:
+    if not records:
         _output.note("There is nothing to sync.")
-    for record in [item.record() for item in work]:
+    for record in records:
         missing = record["not_stored"]
         not_stored = f", {len(missing)} not" if missing else ""
         ignored = f", {len(record['ignored'])} ignored" if record["ignored"] else ""

@@ -335,6 +335,13 @@ class ReadQuery(Message):
     ranges: list[PackRange] = Field(max_length=16_384)
 
 
+class Verified(Message):
+    """The frames that were asked for lie whole on the vault's disk, as of now."""
+
+    size_bytes: int
+    """Of the frames."""
+
+
 class DeleteResult(Message):
     deleted: list[str]
     """The names that had been there."""

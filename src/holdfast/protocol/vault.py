@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         RunSpec,
         RunUpdate,
         Upload,
+        Verified,
     )
 
 
@@ -177,6 +178,16 @@ class Vault(Protocol):
         Raises:
             StoredFileNotFoundError: A pack is not referred to by this run.
             CorruptContentError: A frame is damaged; nothing of it is yielded.
+        """
+
+    def verify(self, run: RunPath, query: ReadQuery) -> Verified:
+        """Read the ranges from where they lie and check each frame, as `read` does, but send nothing of them.
+
+        Takes as long as the vault needs to read so much; ask for some hundred MiB at a time.
+
+        Raises:
+            StoredFileNotFoundError: A pack is not referred to by this run.
+            CorruptContentError: A frame is damaged or gone.
         """
 
     # -- deleting

@@ -31,6 +31,7 @@ from holdfast.protocol.messages import (
     RunSpec,
     RunUpdate,
     Upload,
+    Verified,
 )
 from holdfast.remote.transport import Buffer, Transport
 
@@ -138,6 +139,9 @@ class RemoteVault:
         body = query.model_dump_json().encode()
         size = sum(part.length for part in query.ranges)
         return self._http.stream(f"{_API}{_of(run)}/read", body=[body], size_bytes=size)
+
+    def verify(self, run: RunPath, query: ReadQuery) -> Verified:
+        return self._send(Verified, "POST", f"{_of(run)}/verify", query)
 
     # -- deleting
 

@@ -45,6 +45,8 @@ class Opened:
     group: str | None = None
     job_type: str | None = None
     program: str | None = None
+    boot: str | None = None
+    """Which life of which machine, and which pid namespace on it, the pid belongs to."""
     quiet_s: float = 1.0
     live_interval_s: float = 2.0
     rank: int = 0

@@ -13,6 +13,9 @@ from holdfast.rundir.facts import Opened, from_records
 from holdfast.rundir.records import RecordReader
 
 _NAME = re.compile(r"run-\d{8}_\d{6}-.+\Z")
+_OWN_ENTRIES = re.compile(
+    r"files|pins|logs|journal\.jsonl|sync\.jsonl|progress\.json(\.part)?|syncer\.lease\.\d+|[\w.]+\.part\.\d+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class RunDirectory:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @staticmethod
+    def is_own_entry(name: str) -> bool:
+        """Tell whether Holdfast has made the entry of this name in a run directory."""
+        return _OWN_ENTRIES.fullmatch(name) is not None
 
     def opened(self) -> Opened | None:
         """Return the first fact of the journal, or None while there is none."""

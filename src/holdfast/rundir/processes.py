@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 START_TOLERANCE_S = 2.0
@@ -39,3 +40,45 @@ def boot_name() -> str:
 
         return str(round(psutil.boot_time() / 60))
     return f"{boot.read_text(encoding='ascii').strip()}/{Path('/proc/self/ns/pid').readlink()}"
+
+
+def writers_of(files: Mapping[tuple[int, int], str]) -> tuple[int, str] | None:
+    """Return another process that has one of some files open for writing, and which file; None: there is none.
+
+    Looks at the processes of this machine that this user may look at; on systems without ``/proc`` it sees none.
+
+    Args:
+        files: What to call each file, by its device and inode.
+    """
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names alone
+    except OSError:
+        return None
+    for pid in pids:
+        found = _written_by(pid, files) if pid != os.getpid() else None
+        if found is not None:
+            return pid, found
+    return None
+
+
+def _written_by(pid: int, files: Mapping[tuple[int, int], str]) -> str | None:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - names alone
+    except OSError:
+        return None  # gone, or not ours to look at
+    for number in numbers:
+        try:
+            found = os.stat(f"/proc/{pid}/fd/{number}")  # noqa: PTH116 - thousands in a row
+            name = files.get((found.st_dev, found.st_ino))
+            if name is not None and _is_for_writing(pid, number):
+                return name
+        except OSError:
+            continue  # closed meanwhile
+    return None
+
+
+def _is_for_writing(pid: int, number: str) -> bool:
+    for line in Path(f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii").splitlines():
+        if line.startswith("flags:"):
+            return int(line.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
+    return False

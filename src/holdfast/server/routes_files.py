@@ -17,6 +17,7 @@ from holdfast.protocol.messages import (
     LocateQuery,
     Manifest,
     ReadQuery,
+    Verified,
 )
 from holdfast.server.asking import RUN, CallersVault, Run
 from holdfast.server.bodies import MessageRoute
@@ -71,5 +72,10 @@ def files_router(slots: Slots) -> APIRouter:
         """The bytes of ranges of packs, one after the other; a cut connection means an error."""
         size_bytes = sum(part.length for part in query.ranges)
         return StreamAnswer(iter(vault.read(run, query)), size_bytes, slots)
+
+    @router.post("/verify")
+    def verify(vault: CallersVault, run: Run, query: ReadQuery) -> Verified:
+        """Whether the frames in ranges of packs lie whole on the disk."""
+        return vault.verify(run, query)
 
     return router

@@ -19,7 +19,7 @@ from holdfast.errors import HoldfastError, LocalFileError, StoredFileNotFoundErr
 from holdfast.names import check_label, new_run_id
 from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Watched, from_records, to_record
 from holdfast.rundir.layout import RunDirectory, find_run_directories
-from holdfast.rundir.processes import host_name, process_is_alive, process_start
+from holdfast.rundir.processes import boot_name, host_name, process_is_alive, process_start
 from holdfast.rundir.records import RecordReader, RecordWriter
 from holdfast.settings import Settings, launcher_rank
 from holdfast.training.disabled import DisabledRun
@@ -149,6 +149,7 @@ def _opened(settings: Settings, run_id: str, resume: str | None) -> Opened:
         group=settings.run_group,
         job_type=settings.job_type,
         program=sys.argv[0] if sys.argv else None,
+        boot=boot_name(),
         quiet_s=settings.quiet,
         live_interval_s=settings.live_interval,
         rank=_rank(settings),

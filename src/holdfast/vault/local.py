@@ -32,6 +32,7 @@ from holdfast.protocol.messages import (
     RunSpec,
     RunUpdate,
     Upload,
+    Verified,
 )
 from holdfast.vault import commits, deleting, ingest, reading, runs
 from holdfast.vault.blobs import Blobs, open_blobs
@@ -234,6 +235,10 @@ class LocalVault:
     def read(self, run: RunPath, query: ReadQuery) -> Iterator[memoryview]:
         """See `Vault.read`."""
         return reading.read(self._ground, run, query)
+
+    def verify(self, run: RunPath, query: ReadQuery) -> Verified:
+        """See `Vault.verify`."""
+        return Verified(size_bytes=sum(len(block) for block in self.read(run, query)))
 
     # -- deleting
 
