@@ -195,11 +195,18 @@ class _Cleaning:
             if version is None:
                 return f"{file.name!r} is not on the vault any more"
             versions.append(version)
-        reason = prover.gap([*self._locals(), *self._pins()])
+        reason = self._why_ignored(prover) or prover.gap([*self._locals(), *self._pins()])
         if reason is None:
             prover.check(versions)  # also of what only a link is here for
         self._is_proven = reason is None
         return reason
+
+    def _why_ignored(self, prover: Prover) -> str | None:
+        for file in self._locals():
+            name = file.names[0]
+            if self._state.ignores(name) and not prover.has(name):
+                return f"{name!r} is not stored, as ignore_globs ({self._state.ignored[name]}) wants it"
+        return None
 
     def _locals(self) -> Iterator[Local]:
         for entry in self._survey.user_files():

@@ -55,6 +55,10 @@ class Prover:
         self._newest = {info.name: info for info in _all_files(vault, run)}
         self._verified: set[_Frame] = set()
 
+    def has(self, name: str) -> bool:
+        """Tell whether the run has a file of this name."""
+        return name in self._newest
+
     def version(self, name: str, number: int, digest: bytes) -> FileInfo | None:
         """Return the version of a file with this hash, the one of this number if there are several; None: it is gone."""
         newest = self._newest.get(name)

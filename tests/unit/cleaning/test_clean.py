@@ -104,6 +104,15 @@ def test_a_file_that_holds_an_older_version_may_go(stored, vault):
     assert clean(stored, vault).kept is None
 
 
+def test_a_file_that_a_rule_ignores_is_kept_and_the_rule_named(tmp_path, vault):
+    trainer = Trainer(tmp_path, ignore_globs=["*.tmp"])
+    trainer.drop("scratch.tmp")
+    trainer.finish()
+    sync_directory(trainer.directory, vault, base_url=None)
+
+    assert kept(trainer, vault) == "'scratch.tmp' is not stored, as ignore_globs (*.tmp) wants it"
+
+
 @pytest.mark.parametrize("name", ["sub/notes.txt", "model.pt"])
 def test_a_file_that_was_deleted_on_the_vault_is_kept(stored, vault, name):
     vault.delete_files(RUN, [name])
