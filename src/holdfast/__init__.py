@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast._facade import finish, init, log, restore, save
+    from holdfast._facade import finish, init, log, login, logout, restore, save
     from holdfast.errors import HoldfastError
     from holdfast.settings import Settings
     from holdfast.training.ending import FinishReport
@@ -41,6 +41,8 @@ __all__ = [
     "finish",
     "init",
     "log",
+    "login",
+    "logout",
     "restore",
     "run",
     "save",
@@ -58,6 +60,8 @@ _HOMES = {
     "finish": _FACADE,
     "init": _FACADE,
     "log": _FACADE,
+    "login": _FACADE,
+    "logout": _FACADE,
     "restore": _FACADE,
     "save": _FACADE,
 }
@@ -80,7 +84,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("holdfast")
-    raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    if name.startswith("_"):
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    return import_module(_FACADE).absent(name)
 
 
 def __dir__() -> list[str]:

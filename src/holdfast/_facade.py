@@ -10,7 +10,9 @@ from typing import IO, Any, Literal, overload
 from holdfast.errors import NotInitializedError, UsageError
 from holdfast.names import RunPath, check_file_name
 from holdfast.settings import Settings, given_settings, load_settings
+from holdfast.training.absent import MEDIA, WITHOUT_EFFECT, Absences
 from holdfast.training.ending import FinishReport
+from holdfast.training.notebook import in_notebook
 from holdfast.training.records import Config, Summary
 from holdfast.training.run import Run
 from holdfast.training.saved import SavedFiles
@@ -25,6 +27,7 @@ class _Current:
 
     def __init__(self) -> None:
         self._run: Run | None = None
+        self.absences = Absences()
 
     def get(self) -> Run | None:
         return self._run if self._run is not None and not self._run.is_finished else None
@@ -57,7 +60,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
     job_type: str | None = None,
     base_url: str | None = None,
     settings: Mapping[str, Any] | Settings | None = None,
-    reinit: bool = False,
+    reinit: bool | Literal["default", "return_previous", "finish_previous"] | None = None,
     sync_tensorboard: bool | None = None,
 ) -> Run:
     """Begin a run.
@@ -74,7 +77,8 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
             True) continues the last run of this folder and project if that did not end well. None: a run with this
             id is continued without taking up its values.
         dir: Folder in which the run directory is made, as ``holdfast/run-...``.
-        config: What `Run.config` is to hold: a mapping, or an object with attributes.
+        config: What `Run.config` is to hold: a mapping, an object with attributes such as ``argparse.Namespace``, or
+            the path of a YAML file. It wins over what a resumed run had.
         mode: ``offline`` keeps everything local until `holdfast sync`; ``disabled`` does nothing at all.
         notes: Notes on the run.
         tags: Tags of the run.
@@ -83,12 +87,14 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         base_url: URL of the server; None: as configured, else the embedded vault.
         settings: Further settings: by name, or a `Settings`, of which counts what is not the default. The arguments
             above win over them.
-        reinit: Finish the run under way, if there is one, and begin another.
+        reinit: What to do if a run is under way: True or ``finish_previous``: finish it and begin another. False or
+            ``return_previous``: return it. None or ``default``: return it with a notice; in a notebook, finish it, since
+            there a cell that runs again means a run anew.
         sync_tensorboard: Save the event files that TensorBoard's writers make from now on, wherever they lie; see
             `holdfast.tensorboard.patch`.
 
     Returns:
-        The run; if one is under way already, that one.
+        The run.
 
     Raises:
         SettingsError: A setting does not exist, or has a value that it cannot have.
@@ -99,10 +105,11 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         VaultUnavailableError: ``resume`` is must or never, and the vault did not answer for 30 seconds.
     """
     under_way = _current.get()
-    if under_way is not None and not reinit:
-        Terminal().warn(
-            f"Run {under_way.id} is under way; init() returns it. Call finish() to begin another."
-        )
+    if under_way is not None and not _finishes_previous(reinit):
+        if reinit not in (False, "return_previous"):
+            Terminal().warn(
+                f"Run {under_way.id} is under way; init() returns it. Call finish() to begin another."
+            )
         return under_way
     given = {
         "project": project,
@@ -206,6 +213,68 @@ def restore(
         mode=mode,
         announce=None,
     )
+
+
+def _finishes_previous(reinit: bool | str | None) -> bool:
+    known = {True: True, "finish_previous": True, False: False, "return_previous": False}
+    if reinit in (None, "default"):
+        return in_notebook()
+    if reinit not in known:
+        raise UsageError(
+            f"init() does not know reinit={reinit!r}.", hint='Use "finish_previous" or "return_previous".'
+        )
+    return known[reinit]
+
+
+def login(key: str | None = None, host: str | None = None, **ignored: Any) -> bool:
+    """Log in to a server from within a script, as `holdfast login` does on the shell. Waits for the network.
+
+    Args:
+        key: The API key. None: keep to the one that is there, else `HOLDFAST_API_KEY`.
+        host: URL of the server. None: the configured one.
+        **ignored: Accepted for the sake of W&B scripts.
+
+    Returns:
+        Whether there is a server to which runs go; False if runs go to the embedded vault, which needs no login.
+
+    Raises:
+        UnauthorizedError: There is no API key, or the server does not take it.
+        VaultUnavailableError: A key was given, and the server does not answer.
+    """
+    del ignored
+    from holdfast.connect import log_in, open_vault
+
+    settings = load_settings(base_url=host)
+    if settings.base_url is None:
+        if key is not None:
+            raise UsageError(
+                "login() was given a key and no server.", hint="Pass host=, or set HOLDFAST_BASE_URL."
+            )
+        return False
+    given = key or (settings.api_key if host is not None else None)
+    if given is None:
+        open_vault(settings).close()
+    else:
+        log_in(settings, settings.base_url, given)
+    return True
+
+
+def logout(host: str | None = None) -> None:
+    """Forget the API key of a server, the configured one by default, as `holdfast logout` does."""
+    from holdfast.connect import log_out
+
+    settings = load_settings(base_url=host)
+    if settings.base_url is not None:
+        log_out(settings, settings.base_url)
+
+
+def absent(name: str) -> Any:
+    """Return what stands for a call of W&B that Holdfast has no counterpart of. Raises `AttributeError` for others."""
+    if name in WITHOUT_EFFECT:
+        return _current.absences.call(name)
+    if name in MEDIA:
+        return _current.absences.media(name)
+    raise AttributeError(f"module 'holdfast' has no attribute {name!r}; the guide tells what it has.")
 
 
 def current_run() -> Run | None:

@@ -72,7 +72,19 @@ def load_credential(home: Path, url: str) -> Credential | None:
 
 def store_credential(home: Path, url: str, credential: Credential) -> None:
     """Add or replace the credential of one server. The file is replaced as a whole and only its owner can read it."""
-    stored = {**load_credentials(home), server_url(url): credential}
+    _write(home, {**load_credentials(home), server_url(url): credential})
+
+
+def forget_credential(home: Path, url: str) -> bool:
+    """Remove the credential of one server; False if there was none."""
+    stored = load_credentials(home)
+    if stored.pop(server_url(url), None) is None:
+        return False
+    _write(home, stored)
+    return True
+
+
+def _write(home: Path, stored: dict[str, Credential]) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = home / f"{_FILE}.{secrets.token_hex(4)}.part"
     text = json.dumps(

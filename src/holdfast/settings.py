@@ -352,12 +352,13 @@ def _default_home() -> str:
     return platformdirs.user_data_dir("holdfast", appauthor=False)
 
 
-def write_user_setting(home: Path, name: str, value: str) -> None:
-    """Set one line of the user's settings file and leave the others as they are."""
+def write_user_setting(home: Path, name: str, value: str | None) -> None:
+    """Set one line of the user's settings file (None: take it away) and leave the others as they are."""
     file = home / "settings"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     kept = [line for line in lines if line.partition("=")[0].strip() != name]
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = file.with_name("settings.part")
-    part.write_text("\n".join([f"{name} = {value}", *kept, ""]), encoding="utf-8")  # before any section
+    line = [] if value is None else [f"{name} = {value}"]
+    part.write_text("\n".join([*line, *kept, ""]), encoding="utf-8")  # before any section
     part.replace(file)

@@ -7,9 +7,10 @@ import sys
 import click
 
 from holdfast.cli import _output
-from holdfast.credentials import Credential, server_url, store_credential
+from holdfast.connect import log_in
+from holdfast.credentials import server_url
 from holdfast.errors import UsageError
-from holdfast.settings import Secret, Settings, load_settings, write_user_setting
+from holdfast.settings import Settings, load_settings
 
 
 @click.command
@@ -24,18 +25,9 @@ def command(url: str, key: str | None) -> None:
     Example:
         holdfast login http://training-server:8420
     """  # noqa: D301 - click needs the backspace itself
-    from holdfast.remote import RemoteVault
-
     settings = load_settings()
     url = server_url(url)
-    api_key = Secret(key or _asked_for(settings, url))
-    vault = RemoteVault(url, api_key, retry_for_s=2.0)
-    try:
-        identity = vault.whoami()
-    finally:
-        vault.close()
-    store_credential(settings.home, url, Credential(api_key, identity.entity))
-    write_user_setting(settings.home, "base_url", url)
+    identity = log_in(settings, url, key or _asked_for(settings, url))
     _output.note(f"You are {identity.user} at {url}. Runs go to {identity.entity}/<project> from now on.")
 
 

@@ -125,6 +125,16 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """What the user has said of the run since it was opened: what is not None. The last such fact counts."""
+
+    fact: ClassVar[str] = "described"
+    name: str | None = None
+    notes: str | None = None
+    tags: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The run ended by itself."""
 
@@ -159,6 +169,10 @@ class Registered:
     config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     step: int | None = None
+    notes: str = ""
+    tags: list[str] = field(default_factory=list)
+    group: str | None = None
+    job_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +235,14 @@ class Ended:
     at: float
 
 
-JournalFact = Opened | Saved | Ignored | Watched | Restored | Finished
+JournalFact = Opened | Saved | Ignored | Watched | Restored | Described | Finished
 SyncFact = SyncerStarted | Registered | Refused | Stored | NotStored | Ended
 Fact = JournalFact | SyncFact
 
 _CLASSES: dict[str, type[Fact]] = {
     cls.fact: cls
     for cls in (
-        *(Opened, Saved, Ignored, Watched, Restored, Finished),
+        *(Opened, Saved, Ignored, Watched, Restored, Described, Finished),
         *(SyncerStarted, Registered, Refused, Stored, NotStored, Ended),
     )
 }

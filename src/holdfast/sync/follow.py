@@ -223,7 +223,7 @@ class Follower:
         self._work.turn(now)
         if self._ending is not None:
             return self._close(self._run, self._ending, now)
-        self._herald.keep(self._run)
+        self._herald.keep(self._run, self._state.described)
         return self._report() if not self._follow and self._is_pass_over(now) else None
 
     def _reason_to_go(self, now: float) -> HoldfastError | None:
@@ -301,6 +301,10 @@ class Follower:
                 config=info.config,
                 summary=info.summary,
                 step=info.step,
+                notes=info.notes,
+                tags=info.tags,
+                group=info.group,
+                job_type=info.job_type,
             )
         )
         self._work.open_lanes(self._vault, info.path, opened.attempt)
@@ -379,7 +383,7 @@ class Follower:
         self._work.sweep()
         self._work.turn(now)
         if self._work.is_done:
-            self._herald.end(run, ending.state, ending.exit_code)
+            self._herald.end(run, self._state.described, ending.state, ending.exit_code)
         return None
 
     def _end(self, ending: _Ending) -> SyncReport:

@@ -15,7 +15,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.names import RunPath
 from holdfast.protocol.messages import Resume, RunInfo, RunSpec, RunState, RunUpdate
 from holdfast.protocol.vault import Vault
-from holdfast.rundir.facts import Opened
+from holdfast.rundir.facts import Described, Opened
 from holdfast.sync.watch import Signature, look
 from holdfast.sync.workers import Report, Worker
 from holdfast.training.records import last_step
@@ -54,6 +54,7 @@ class Herald:
         self._vault = vault
         self._records = OwnRecords(files)
         self._attempt: str | None = None
+        self._described: Described | None = None
         self._next_heartbeat = 0.0
         self._next_look = 0.0
 
@@ -76,37 +77,50 @@ class Herald:
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
         self.worker.give(errand)
 
-    def keep(self, run: RunPath) -> None:
+    def keep(self, run: RunPath, described: Described | None) -> None:
         """Tell what has changed, or give a sign of life, if it is time for that and the worker is free."""
         now = time.monotonic()
         if self.worker.is_busy or now < min(self._next_look, self._next_heartbeat):
             return
         self._next_look = now + CHANGES_S
-        changes = self._records.changes()
-        if changes or now >= self._next_heartbeat:
+        records, description = self._records.changes(), self._news(described)
+        if records or description or now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_S
-            self.worker.give(self._update(run, changes, None, None))
+            self.worker.give(self._update(run, records, description))
 
-    def end(self, run: RunPath, state: RunState, exit_code: int | None) -> None:
+    def end(self, run: RunPath, described: Described | None, state: RunState, exit_code: int | None) -> None:
         """Begin to tell how the run ended. The worker must be free."""
+        self._forget()
+        said = {**self._news(described), "state": state, "exit_code": exit_code}
+        self.worker.give(self._update(run, self._records.changes(), said))
+
+    def _news(self, described: Described | None) -> dict[str, Any]:
+        """Return what the user has said of the run, if the vault has not been told."""
+        if described is None or described == self._described:
+            return {}
+        self._described = described
+        return {"name": described.name, "notes": described.notes, "tags": described.tags}
+
+    def _forget(self) -> None:
+        """Let everything be told anew."""
+        self._described = None
         self._records.forget()
-        self.worker.give(self._update(run, self._records.changes(), state, exit_code))
 
     def _update(
-        self, run: RunPath, changes: dict[str, Any], state: RunState | None, exit_code: int | None
+        self, run: RunPath, records: dict[str, Any], said: dict[str, Any]
     ) -> Callable[[], Iterator[RunIsTold]]:
-        said: dict[str, Any] = {"attempt": self._attempt, "state": state, "exit_code": exit_code}
+        said = {"attempt": self._attempt, **said}
 
         def errand() -> Iterator[RunIsTold]:
             try:
-                self._vault.update_run(run, RunUpdate(**changes, **said))
+                self._vault.update_run(run, RunUpdate(**records, **said))
             except (HoldfastError, ValueError) as exc:
-                if getattr(exc, "retryable", False) or not changes:
-                    self._records.forget()
+                if getattr(exc, "retryable", False) or not records:
+                    self._forget()
                     raise
                 log.warning("The vault does not take the run's config or summary: %s", exc)
                 self._vault.update_run(run, RunUpdate(**said))
-            yield RunIsTold(state)
+            yield RunIsTold(said.get("state"))
 
         return errand
 

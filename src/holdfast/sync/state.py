@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from holdfast.patterns import IgnoreRules, Pattern
 from holdfast.rundir.facts import (
+    Described,
     Ended,
     Fact,
     Finished,
@@ -93,6 +94,7 @@ class RunState:
         self.ignored: dict[str, str] = {}
         """What was left out: the ignore glob by name."""
         self.opened: Opened | None = None
+        self.described: Described | None = None
         self.finished: Finished | None = None
         self.registered: Registered | None = None
         self.refused: Refused | None = None
@@ -118,6 +120,8 @@ class RunState:
                 self.watched.append((Pattern(fact.pattern), fact.policy))
             case Restored():
                 self.restored[fact.name] = fact
+            case Described():
+                self.described = fact
             case Finished():
                 self.finished = fact
             case Registered():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from typing import IO, Any
 
 from holdfast.errors import UsageError
-from holdfast.rundir.facts import Registered
+from holdfast.rundir.facts import Opened, Registered
 from holdfast.settings import Settings
 from holdfast.training.ending import FinishReport
+from holdfast.training.identity import Description, Identity
 from holdfast.training.records import Config, Summary
 from holdfast.training.run import Run
 from holdfast.training.saved import SavedFiles
+from holdfast.training.terminal import Terminal
 
 
 class DisabledRun(Run):
@@ -22,8 +25,26 @@ class DisabledRun(Run):
     """
 
     def __init__(self, settings: Settings, run_id: str) -> None:
-        self._settings = settings
-        self._id = run_id
+        opened = Opened(
+            attempt="",
+            entity=settings.entity,
+            project=settings.project,
+            run_id=run_id,
+            mode="disabled",
+            base_url=None,
+            home="",
+            started_at=time.time(),
+            host="",
+            pid=0,
+            pid_started=0.0,
+            name=settings.name,
+            notes=settings.notes,
+            tags=None if settings.tags is None else list(settings.tags),
+            group=settings.run_group,
+            job_type=settings.job_type,
+            rank=settings.rank or 0,
+        )
+        Identity.__init__(self, opened, Description(None, Terminal().complain))
         self._step = 0
         self._is_finished = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -35,34 +56,6 @@ class DisabledRun(Run):
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="holdfast-disabled-")
         return self._folder.name
-
-    @property
-    def id(self) -> str:
-        return self._id
-
-    @property
-    def project(self) -> str:
-        return self._settings.project
-
-    @property
-    def mode(self) -> str:
-        return "disabled"
-
-    @property
-    def entity(self) -> str | None:
-        return self._settings.entity
-
-    @property
-    def name(self) -> str | None:
-        return self._settings.name
-
-    @property
-    def url(self) -> str | None:
-        return None
-
-    @property
-    def resumed(self) -> bool:
-        return False
 
     @property
     def step(self) -> int:
@@ -98,6 +91,9 @@ class DisabledRun(Run):
         del exit_code, timeout, strict
         self._is_finished = True
         return FinishReport(0)
+
+    def _check_running(self) -> None:
+        return
 
     def _await_registration(self, timeout_s: float) -> Registered | None:
         del timeout_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import logging
 import os
 import sys
@@ -16,8 +17,9 @@ INTERRUPTED = 130
 class ExitWatch:
     """Calls back when the interpreter exits; only in the process that made it.
 
-    It wraps ``sys.excepthook`` and ``sys.exit``. What `sys.exit` was given does not count when the script is seen to
-    go on after it (see `goes_on`).
+    It wraps ``sys.excepthook``, ``sys.exit`` and the interpreter's ``exit`` and ``quit``. What they were given does not
+    count when the script is seen to go on after it (see `goes_on`). A bare ``raise SystemExit(3)`` cannot be noticed: the
+    interpreter forgets the code before anything of ours runs, so that counts as 0.
 
     Args:
         at_exit: Called with the exit code at the interpreter's exit.
@@ -29,9 +31,15 @@ class ExitWatch:
         self._raised: int | None = None
         self._exited: int | None = None
         self._hook = sys.excepthook
-        self._exit = sys.exit
+        self._exits = [
+            (place, name, getattr(place, name))
+            for place, name in ((sys, "exit"), (builtins, "exit"), (builtins, "quit"))
+            if hasattr(place, name)
+        ]
+        self._wraps = [self._wrap(plain) for _, _, plain in self._exits]
         sys.excepthook = self._on_exception
-        sys.exit = self._on_sys_exit
+        for (place, name, _), wrap in zip(self._exits, self._wraps, strict=True):
+            setattr(place, name, wrap)
         atexit.register(self._on_exit)
 
     def goes_on(self) -> None:
@@ -43,8 +51,9 @@ class ExitWatch:
         atexit.unregister(self._on_exit)
         if sys.excepthook == self._on_exception:
             sys.excepthook = self._hook
-        if sys.exit == self._on_sys_exit:
-            sys.exit = self._exit
+        for (place, name, plain), wrap in zip(self._exits, self._wraps, strict=True):
+            if getattr(place, name, None) is wrap:
+                setattr(place, name, plain)
 
     def _on_exception(
         self, kind: type[BaseException], exc: BaseException, trace: TracebackType | None
@@ -52,9 +61,12 @@ class ExitWatch:
         self._raised = exit_code_of(exc)
         self._hook(kind, exc, trace)
 
-    def _on_sys_exit(self, status: Any = None, /) -> NoReturn:
-        self._exited = exit_code_of(SystemExit(status))
-        self._exit(status)
+    def _wrap(self, plain: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
+        def leave(status: Any = None, /) -> NoReturn:
+            self._exited = exit_code_of(SystemExit(status))
+            plain(status)
+
+        return leave
 
     def _on_exit(self) -> None:
         if os.getpid() == self._pid:

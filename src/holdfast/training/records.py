@@ -8,6 +8,7 @@ memory, and written along with the next values.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from holdfast.errors import UsageError
 from holdfast.training.values import plain
 
 _SUMMARY_INTERVAL_S = 2.0
@@ -206,12 +208,16 @@ class Config(MutableMapping[str, Any]):
         self[name] = value
 
     def update(self, values: Any = (), /, *, allow_val_change: bool = True, **named: Any) -> None:
-        """Set several values: from a mapping, pairs, or the attributes of an object such as ``argparse.Namespace``.
+        """Set several values.
 
         Args:
-            values: The values.
+            values: A mapping, pairs, an object with attributes such as ``argparse.Namespace`` or a dataclass, or the path
+                of a YAML file.
             allow_val_change: Accepted for the sake of W&B scripts; values may always change.
             **named: Further values.
+
+        Raises:
+            UsageError: The file cannot be read, or holds something else.
         """
         del allow_val_change
         self._values.update({str(key): value for key, value in {**_mapping(values), **named}.items()})
@@ -240,5 +246,22 @@ class Config(MutableMapping[str, Any]):
 
 
 def _mapping(values: Any) -> dict[str, Any]:
-    is_object = hasattr(values, "__dict__") and not isinstance(values, Mapping)
-    return dict(vars(values)) if is_object else dict(values)
+    if isinstance(values, str | os.PathLike):
+        return _of_yaml(Path(values))
+    if isinstance(values, Mapping) or hasattr(values, "keys"):
+        return {key: values[key] for key in values.keys()}  # noqa: SIM118 - all that is known of it
+    if dataclasses.is_dataclass(values):
+        return {item.name: getattr(values, item.name) for item in dataclasses.fields(values)}
+    return dict(vars(values)) if hasattr(values, "__dict__") else dict(values)
+
+
+def _of_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as exc:
+        raise UsageError(f"The config file {path} cannot be read: {exc}.") from exc
+    if not isinstance(found, dict):
+        raise UsageError(f"The config file {path} does not hold names with values.")
+    return found

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Protocol, Self, TypeVar, overload
+from typing import IO, Any, Literal, Protocol, Self, overload
 
 from holdfast.errors import IncompleteError, UsageError
 from holdfast.names import check_file_name
@@ -22,6 +22,7 @@ from holdfast.rundir.records import RecordWriter
 from holdfast.settings import Settings
 from holdfast.training.ending import FinishReport, Wait, report_of, tell
 from holdfast.training.exits import ExitWatch, exit_at_once, exit_code_of
+from holdfast.training.identity import Description, Identity
 from holdfast.training.launch import SyncerProcess
 from holdfast.training.records import Config, History, OwnFile, Summary
 from holdfast.training.save import Saver
@@ -29,9 +30,6 @@ from holdfast.training.saved import SavedFileHandle, SavedFiles, wait_for_stored
 from holdfast.training.synclog import SyncLog
 from holdfast.training.terminal import Terminal
 
-T = TypeVar("T")
-
-_NAME_WAIT_S = 5.0
 _REGISTER_WAIT_S = 30.0
 
 
@@ -53,7 +51,7 @@ class Restorer(Protocol):
         """Restore a file and open it; ``announce`` is told digest and size before the file appears."""
 
 
-class Run:
+class Run(Identity):
     """A training run. Made by `holdfast.init`; usable as a context manager that finishes it.
 
     Safe to use from several threads. Processes forked off may `save` and `log`; the run is finished by the process
@@ -80,8 +78,8 @@ class Run:
         restorer: Restorer,
         step: int = 0,
     ) -> None:
+        super().__init__(opened, Description(journal, terminal.complain))
         self._directory = directory
-        self._opened = opened
         self._settings = settings
         self._journal = journal
         self._terminal = terminal
@@ -115,51 +113,12 @@ class Run:
         part = self._directory.path / f"{name}.part"
         return OwnFile(self._directory.files / self._opened.own_name(name), part, self._terminal.complain)
 
-    # ------------------------------------------------------------ who and where
+    # ------------------------------------------------------------ where and how far
 
     @property
     def dir(self) -> str:
         """The folder whose files belong to the run, absolute: what is in it is stored at the end at the latest."""
         return str(self._directory.files)
-
-    @property
-    def id(self) -> str:
-        return self._opened.run_id
-
-    @property
-    def project(self) -> str:
-        return self._opened.project
-
-    @property
-    def mode(self) -> str:
-        """online, offline or disabled."""
-        return self._opened.mode
-
-    @property
-    def entity(self) -> str | None:
-        """The entity that the run belongs to; waits a few seconds if only the server knows, then is None."""
-        return self._opened.entity or self._from_vault(lambda found: found.entity)
-
-    @property
-    def name(self) -> str | None:
-        """The readable name. If the vault gives it, this waits a few seconds for it, and then is None."""
-        return self._opened.name or self._from_vault(lambda found: found.name)
-
-    @property
-    def path(self) -> str:
-        """``entity/project/id``; without an entity while that is not known."""
-        return "/".join(part for part in (self.entity, self.project, self.id) if part)
-
-    @property
-    def url(self) -> str | None:
-        """The run's page on the server; None if there is no server."""
-        entity = self.entity if self._opened.base_url else None
-        return f"{self._opened.base_url}/{entity}/{self.project}/runs/{self.id}" if entity else None
-
-    @property
-    def resumed(self) -> bool:
-        """Whether the run had been begun before; waits a few seconds for the vault to tell."""
-        return bool(self._from_vault(lambda found: found.resumed))
 
     @property
     def step(self) -> int:
@@ -362,7 +321,7 @@ class Run:
         try:
             if self._unlogged:
                 self.log({})
-            for own in (self._history, self.summary, self.config):
+            for own in (self._description, self._history, self.summary, self.config):
                 own.flush()
             self._journal.append(to_record(Finished(exit_code, time.time())))
             self._journal.flush()
@@ -433,10 +392,6 @@ class Run:
         if self._syncer is not None:
             self._log.wait(is_answered, timeout_s)
         return self._log.registered
-
-    def _from_vault(self, get: Callable[[Registered], T]) -> T | None:
-        found = self._await_registration(_NAME_WAIT_S)
-        return None if found is None else get(found)
 
     def _ensure_registered(self) -> bool:
         if self._await_registration(_REGISTER_WAIT_S) is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 _MOST_ELEMENTS = 10_000
@@ -24,7 +25,7 @@ def plain(value: Any) -> Any:
         return float(value) if math.isfinite(value) else _name(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, Sequence | AbstractSet) and not isinstance(value, bytes | bytearray | memoryview):
         return [plain(item) for item in value]
     return _of_array(value)
 

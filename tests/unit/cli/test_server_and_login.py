@@ -76,3 +76,13 @@ def test_an_offline_run_goes_to_the_server_that_is_configured_when_it_is_synced(
     assert shell("cat", "me/mnist/off1off1", "model.pt").stdout == "content"
     assert len(shell.json("ls", "-v", "me/mnist/off1off1")) == 1
     assert not (shell.home / "vault").exists()
+
+
+def test_logout_forgets_the_key_and_runs_go_to_the_embedded_vault_again(shell, server):
+    url, key = server
+    shell("login", url, "--key", key)
+
+    assert "forgotten" in shell("logout").stderr
+    assert "No server is configured" in shell("logout", code=2).stderr
+    assert "no API key" in shell("logout", url).stderr
+    assert shell("ls").returncode == 0

@@ -12,7 +12,7 @@ import pytest
 from holdfast.errors import DirectoryBusyError, RunExistsError, VaultUnavailableError
 from holdfast.names import RunPath
 from holdfast.protocol.messages import RunState
-from holdfast.rundir.facts import Ended, NotStored, Refused, Registered, Stored
+from holdfast.rundir.facts import Described, Ended, NotStored, Refused, Registered, Stored
 from holdfast.rundir.lease import acquire_lease
 from holdfast.sync import follow as follow_module
 from holdfast.sync import work
@@ -526,6 +526,18 @@ def test_config_summary_and_step_reach_the_vault(trainer, vault, follow):
     syncer.result()
 
     assert (vault.get_run(RUN).config, vault.get_run(RUN).step) == ({"lr": 0.2}, 4)
+
+
+def test_what_the_user_says_of_the_run_reaches_the_vault_while_it_runs_and_at_its_end(trainer, vault, follow):
+    syncer = follow()
+    trainer.say(Described(name="one", tags=["a"]))
+    wait_until("name", lambda: trainer.said(Registered) and vault.get_run(RUN).name == "one")
+    trainer.say(Described(name="two", tags=["a", "b"], notes="n"))
+    trainer.finish()
+    syncer.result()
+
+    info = vault.get_run(RUN)
+    assert (info.name, info.notes, info.tags) == ("two", "n", ["a", "b"])
 
 
 class SlowForBigPacks(WatchedVault):

@@ -59,6 +59,8 @@ def test_importing_and_using_a_run_loads_nothing_of_the_vault(tmp_path):
         ("sys.exit(3)", 3),
         ("sys.exit('a message')", 1),
         ("sys.exit()", 0),
+        ("exit(3)", 3),
+        ("quit(4)", 4),
         ("\ntry:\n sys.exit(4)\nexcept SystemExit:\n run.log({'a': 1})", 0),
         ("os.fork() or sys.exit(5); os.wait()", 0),
     ],
@@ -108,6 +110,39 @@ def test_calls_without_a_run_say_what_to_do(tmp_path):
     assert len(lines) == 4
     assert all("holdfast.init()" in line for line in lines[:3])
     assert "run_path=" in lines[3]
+
+
+def test_calls_that_only_wandb_has_do_not_end_a_training(tmp_path):
+    text = (
+        OFFLINE
+        + "holdfast.define_metric('loss', summary='min'); run.watch(object()); run.watch(object()); holdfast.alert('a', 'b')\n"
+        "run.log({'image': holdfast.Image([1]), 'table': holdfast.Table(columns=['a'])})\n"
+        "for thing, name in ((holdfast, 'sweep'), (run, 'log_artifact'), (holdfast, '__path_hooks__')):\n"
+        "    try: getattr(thing, name)\n"
+        "    except AttributeError as exc: print(exc)\n"
+    )
+
+    done = script(text, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the guide tells") == 2
+    assert done.stderr.count("watch() has no effect") == 1
+    [directory] = find_run_directories(tmp_path / "holdfast")
+    assert '"image": "Image, not kept"' in (directory.files / "history.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("reinit", "runs", "warned"),
+    [("None", 1, True), ("'return_previous'", 1, False), ("'finish_previous'", 2, False), ("True", 2, False)],
+)
+def test_init_again_does_what_reinit_says(tmp_path, reinit, runs, warned):
+    text = f"{OFFLINE}again = holdfast.init(mode='offline', id='def', reinit={reinit})\nprint(again.id)"
+
+    done = script(text, tmp_path)
+
+    assert len(list(find_run_directories(tmp_path / "holdfast"))) == runs
+    assert done.stdout.strip() == ("abc" if runs == 1 else "def")
+    assert ("is under way" in done.stderr) is warned
 
 
 def test_init_again_returns_the_run_under_way_with_a_warning(tmp_path):

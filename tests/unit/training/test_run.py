@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
 import os
 import threading
 import time
+from collections import UserList
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +16,17 @@ import pytest
 import yaml
 
 from holdfast.errors import IncompleteError, RunNotFoundError, UsageError, WaitTimeoutError
-from holdfast.rundir.facts import Ended, Finished, NotStored, Refused, Registered, Restored, Saved, Stored
+from holdfast.rundir.facts import (
+    Described,
+    Ended,
+    Finished,
+    NotStored,
+    Refused,
+    Registered,
+    Restored,
+    Saved,
+    Stored,
+)
 
 
 def registered(**named):
@@ -93,6 +106,77 @@ def test_the_config_is_a_file_of_the_run_after_each_change(run):
     assert run.config.lr == 1e-3
     with pytest.raises(AttributeError, match="no 'missing'"):
         _ = run.config.missing
+
+
+def config_kinds(tmp_path):
+    (tmp_path / "config.yaml").write_text("lr: 0.1\nsizes: [1, 2]\n")
+    made = dataclasses.make_dataclass("Made", [("lr", float), ("sizes", list)], slots=True)
+
+    class Keyed:
+        def keys(self):
+            return ["lr", "sizes"]
+
+        def __getitem__(self, key):
+            return {"lr": 0.1, "sizes": UserList([1, 2])}[key]
+
+    yield {"lr": 0.1, "sizes": [1, 2]}
+    yield argparse.Namespace(lr=0.1, sizes=(1, 2))
+    yield made(0.1, [1, 2])
+    yield Keyed()
+    yield [("lr", 0.1), ("sizes", range(1, 3))]
+    yield tmp_path / "config.yaml"
+    yield str(tmp_path / "config.yaml")
+
+
+def test_the_config_takes_what_scripts_have(run, tmp_path):
+    for values in config_kinds(tmp_path):
+        run.config.clear()
+        run.config.update(values)
+        text = Path(run.dir, "config.yaml").read_text()
+        assert yaml.safe_load(text) == {"lr": 0.1, "sizes": [1, 2]}, values
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", None])
+def test_a_config_file_that_is_none_is_refused_by_its_name(run, tmp_path, text):
+    if text is not None:
+        (tmp_path / "bad.yaml").write_text(text)
+
+    with pytest.raises(UsageError, match=r"bad\.yaml"):
+        run.config.update(tmp_path / "bad.yaml")
+
+
+# ---------------------------------------------------------------- name, notes and tags
+
+
+def test_name_notes_and_tags_can_be_set_and_go_through_the_journal(ours):
+    run = ours.run
+    assert (run.notes, run.tags) == (None, ())
+
+    run.name, run.notes = "best", "it works"
+    run.tags += ("a",)
+    run.tags += ("b", "a")
+
+    assert (run.name, run.notes, run.tags) == ("best", "it works", ("a", "b"))
+    assert ours.journal(Described)[-1] == Described("best", "it works", ["a", "b"])
+    run.notes, run.tags = None, "one"
+    assert (run.notes, run.tags) == ("", ("one",))
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"), [("name", ""), ("name", 3), ("notes", 3), ("tags", [1]), ("tags", [""])]
+)
+def test_what_cannot_be_a_name_notes_or_tags_is_refused_and_nothing_is_recorded(ours, field, bad):
+    with pytest.raises(UsageError):
+        setattr(ours.run, field, bad)
+
+    assert ours.journal(Described) == []
+
+
+def test_a_finished_run_is_not_described_any_more(ours):
+    ours.run.finish(timeout=0)
+
+    with pytest.raises(UsageError, match="finished"):
+        ours.run.name = "late"
 
 
 def test_the_summary_is_written_at_the_end_at_the_latest(ours):
