@@ -13,8 +13,12 @@ settings.load_profile("holdfast")
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
-    """No test sees the user's settings, vault or credentials; no process that it starts is measured."""
+    """No test sees the user's settings, vault or credentials; no process that it starts is measured.
+
+    What belongs to a run by itself is captured in the tests of just that; elsewhere the test's files are all there are.
+    """
     for name in list(os.environ):
         if name.startswith(("HOLDFAST_", "COVERAGE_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path / "holdfast-home"))
+    monkeypatch.setenv("HOLDFAST_CAPTURE", "none")

@@ -27,6 +27,7 @@ from holdfast.names import to_label
 
 log = logging.getLogger(__name__)
 
+CAPTURES = ("metadata", "requirements")
 MODES = ("online", "offline", "disabled")
 RESUMES = ("allow", "must", "never", "auto")
 _TRUTH = {
@@ -98,6 +99,15 @@ def _one_of(*allowed: str) -> Callable[[Any], str]:
         return str(value)
 
     return parse
+
+
+def _captures(value: Any) -> tuple[str, ...]:
+    words = _words(value)
+    if words in {("none",), ()}:
+        return ()
+    if not set(words) <= set(CAPTURES):
+        raise ValueError(f"it takes none, or some of {', '.join(CAPTURES)}")
+    return words
 
 
 def _setting(parse: Callable[[Any], Any], default: Any, doc: str, *, shown: str | None = None) -> Any:
@@ -178,6 +188,12 @@ class Settings:
         _whole_number,
         1 << 30,
         "Bytes that a run directory may hold as copies made where no link is possible.",
+    )
+    capture: tuple[str, ...] = _setting(
+        _captures,
+        CAPTURES,
+        "What is captured of how the run was started, separated by commas; or none.",
+        shown=f"`{', '.join(CAPTURES)}`",
     )
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

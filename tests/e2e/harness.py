@@ -80,7 +80,10 @@ class Server:
 
 
 class Machine:
-    """A user's machine: a working directory, a home for Holdfast, and processes that are all ended at the end."""
+    """A user's machine: a working directory, a home for Holdfast, and processes that are all ended at the end.
+
+    Nothing is captured unless a test takes ``HOLDFAST_CAPTURE`` out of `env`: the files of a run are the test's own.
+    """
 
     def __init__(self, base: Path, **environ: str) -> None:
         self.base = base
@@ -94,6 +97,7 @@ class Machine:
             },
             "HOLDFAST_HOME": str(base / "home"),
             "HOLDFAST_ENTITY": ENTITY,
+            "HOLDFAST_CAPTURE": "none",
             "HOLDFAST_QUIET": "0.2",
             "HOLDFAST_LIVE_INTERVAL": "0.2",
             **environ,

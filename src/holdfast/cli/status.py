@@ -11,6 +11,7 @@ import click
 from holdfast.cli import _output
 from holdfast.cli._directories import Standing, known_directories, named_directories, standing_of
 from holdfast.cli._session import settings_in_force
+from holdfast.rundir.capturing import read_capture
 
 _SHOWN = 10
 
@@ -44,6 +45,7 @@ def command(folders: tuple[Path, ...], *, as_json: bool) -> None:
 def _record(standing: Standing) -> dict[str, Any]:
     facts = standing.facts
     stored = [file.stored for file in facts.files.values() if file.stored is not None]
+    captured = read_capture(standing.directory)
     names = {file.name for file in facts.files.values()} | set(standing.unstored)
     return {
         "run": standing.run,
@@ -56,6 +58,7 @@ def _record(standing: Standing) -> dict[str, Any]:
         "bytes_stored": sum(fact.size for fact in stored),
         "not_stored": standing.unstored,
         "ignored": facts.ignored,
+        "not_captured": {} if captured is None else captured.failures,
         "trouble": _trouble(standing),
     }
 
@@ -86,6 +89,8 @@ def _tell(record: dict[str, Any]) -> None:
         _output.data(f"    {file}: {missing[file]}")
     if len(missing) > _SHOWN:
         _output.data(f"    and {len(missing) - _SHOWN} more (--json lists all)")
+    for step, why in record["not_captured"].items():
+        _output.data(f"    {step} not captured: {why}")
     if record["trouble"]:
         _output.data(f"    trouble: {record['trouble']}")
     if record["state"] in ("offline", "incomplete", "refused"):

@@ -14,7 +14,8 @@ from holdfast.rundir.records import RecordReader
 
 _NAME = re.compile(r"run-\d{8}_\d{6}-.+\Z")
 _OWN_ENTRIES = re.compile(
-    r"files|pins|logs|journal\.jsonl|sync\.jsonl|progress\.json(\.part)?|syncer\.lease\.\d+|[\w.]+\.part\.\d+"
+    r"files|pins|logs|journal\.jsonl|sync\.jsonl|progress\.json(\.part)?|syncer\.lease\.\d+"
+    r"|capture\.json|[\w.]+\.part\.\d+"
 )
 
 
@@ -45,6 +46,11 @@ class RunDirectory:
     def progress(self) -> Path:
         """How far the syncer is: a small JSON object, replaced as a whole."""
         return self.path / "progress.json"
+
+    @property
+    def capture(self) -> Path:
+        """How far the capture process is; see `holdfast.rundir.capturing`."""
+        return self.path / "capture.json"
 
     @property
     def lease(self) -> Path:

@@ -38,6 +38,7 @@ from holdfast.names import RunPath
 from holdfast.protocol.messages import RunInfo
 from holdfast.protocol.messages import RunState as Outcome
 from holdfast.protocol.vault import Vault
+from holdfast.rundir.capturing import read_capture
 from holdfast.rundir.facts import Ended, Refused, Registered, Saved, SyncerStarted, from_records
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.lease import Lease, acquire_lease
@@ -59,6 +60,8 @@ TICK_S = 0.1
 TRAINER_LOOK_S = 0.5
 GIVE_UP_S = 24 * 3600.0
 """How long after the end of the run the vault may be out of reach until the syncer goes."""
+CAPTURE_S = 60.0
+"""How long after the end of the run the syncer stays for what is still being captured."""
 
 
 @dataclass(slots=True)
@@ -374,7 +377,7 @@ class Follower:
 
     def _close(self, run: RunPath, ending: _Ending, now: float) -> SyncReport | None:
         """Once all is stored, tell the vault how the run ended; once it knows, say so in the log."""
-        if not self._work.is_done:
+        if not self._work.is_done or (now - ending.since < CAPTURE_S and self._is_capturing()):
             return None
         if ending.is_told:
             return self._end(ending)
@@ -385,6 +388,11 @@ class Follower:
         if self._work.is_done:
             self._herald.end(run, self._state.described, ending.state, ending.exit_code)
         return None
+
+    def _is_capturing(self) -> bool:
+        """Tell whether more files of the run's own are about to come; the last step looks for them once more."""
+        state = read_capture(self._directory)
+        return state is not None and state.is_under_way
 
     def _end(self, ending: _Ending) -> SyncReport:
         report = self._report(ended=True)

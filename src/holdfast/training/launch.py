@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
@@ -9,7 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
+from holdfast.capture import STEPS
+from holdfast.capture.scene import Scene
+from holdfast.rundir.capturing import CaptureState, write_capture
 from holdfast.rundir.facts import Ended, Fact, Opened, Refused, from_records
 from holdfast.rundir.layout import RunDirectory, find_run_directories
 from holdfast.rundir.lease import lease_is_live
@@ -31,23 +36,83 @@ def start_syncer(directory: RunDirectory, settings: Settings) -> subprocess.Pope
     Raises:
         OSError: No process can be started, or the directory cannot be written.
     """
+    return _start("holdfast.syncer", "syncer.log", directory, settings, stdin=subprocess.DEVNULL)
+
+
+def _start(
+    module: str, log_name: str, directory: RunDirectory, settings: Settings, *, stdin: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
     directory.logs.mkdir(exist_ok=True)
     environment = environment_for_syncer(settings)
     search_path = environment.get("PYTHONPATH", "")
-    if search_path:  # relative folders in it are meant from here, and the syncer runs elsewhere
+    if search_path:  # relative folders in it are meant from here, and the process runs elsewhere
         environment["PYTHONPATH"] = os.pathsep.join(
             str(Path(part).absolute()) for part in search_path.split(os.pathsep)
         )
-    with (directory.logs / "syncer.log").open("ab") as log:
+    with (directory.logs / log_name).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "holdfast.syncer", str(directory.path)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", module, str(directory.path)],
+            stdin=stdin,
             stdout=log,
             stderr=log,
             cwd=directory.path,
             env=environment,
             start_new_session=True,
         )
+
+
+class CaptureProcess:
+    """The process that captures what belongs to a run, as the training process sees it.
+
+    Args:
+        directory: The run directory.
+        settings: Those of the run; ``capture`` says which steps are taken.
+        terminal: Where it is said that nothing can be captured.
+    """
+
+    def __init__(self, directory: RunDirectory, settings: Settings, terminal: Terminal) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._terminal = terminal
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; where that fails say so."""
+        steps = tuple(name for name in STEPS if name in self._settings.capture)
+        if not steps:
+            return
+        state = CaptureState.begun(steps)
+        try:
+            write_capture(self._directory, state)
+            with _anonymous_file(Scene.here(self._settings).to_json()) as scene:
+                self._process = _start(
+                    "holdfast.capture", "capture.log", self._directory, self._settings, stdin=scene
+                )
+        except OSError as exc:
+            self._terminal.warn(f"{', '.join(steps)} cannot be captured: {exc}.")
+            for name in steps:
+                state = state.with_step(name, exc)
+            with contextlib.suppress(OSError):
+                write_capture(self._directory, state)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until all is captured, at most so long."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.0, timeout_s))
+
+
+def _anonymous_file(content: bytes) -> IO[bytes]:
+    """Return a file without a name that is read from its start: what is in it is on no disk, if the system can do that."""
+    if sys.platform == "linux":
+        file: IO[bytes] = os.fdopen(os.memfd_create("holdfast-scene"), "w+b")
+    else:
+        import tempfile
+
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - it is the caller's to close
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 class SyncerProcess:

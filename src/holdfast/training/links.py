@@ -36,15 +36,20 @@ class Links:
         self.sources: dict[str, str] = {}
         """What was put into ``run.dir``: name to source."""
 
-    def put(self, name: str, source: str) -> Undo | None:
+    def put(self, name: str, source: str, *, beside: bool = False) -> Undo | None:
         """Make ``run.dir/name`` lead to the source, and return what takes that back (None: nothing was done).
+
+        Args:
+            name: The file's name within the run.
+            source: Where it is.
+            beside: If something is at that place already which Holdfast has not linked, leave it and do nothing.
 
         Raises:
             UsageError: Something of the user's own is at that place.
             OSError: The run directory cannot be written, or the source cannot be copied where no link is possible.
         """
         place = f"{self._run_dir}/{name}"
-        if place == source:
+        if place == source or (beside and name not in self.sources and os.path.lexists(place)):
             return None
         folder = os.path.dirname(place)
         if folder not in self._folders and not self._make_folder(folder):

@@ -22,10 +22,12 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
+from holdfast.capture import STEPS
 from holdfast.errors import CloudUrlError, InvalidNameError, UsageError
 from holdfast.names import check_file_name
-from holdfast.patterns import IgnoreRules, is_pattern
+from holdfast.patterns import IgnoreRules, Pattern, is_pattern
 
 _CLOUD_URL = re.compile(
     r"(gs|gcs|s3|s3a|az|azure|abfss?|adl|wasbs?|r2|oss|hdfs|https?)://?(?=.)", re.IGNORECASE
@@ -34,7 +36,9 @@ _RUN_DIRECTORY = re.compile(r"run-\d{8}_\d{6}-[^/]+")
 HISTORY = "history.jsonl"
 SUMMARY = "summary.json"
 OWN_FILES = ("config.yaml", HISTORY, SUMMARY)
-"""The run's own files in ``run.dir``, by the names that those of rank 0 have."""
+"""The run's own files in ``run.dir`` that the training process writes, by the names that those of rank 0 have."""
+CAPTURED = tuple(pattern for patterns in STEPS.values() for pattern in patterns)
+"""The names, likewise, of those that the capture process makes; a file of the user's may take the place of one."""
 _RANK = re.compile(r"\Aranks/\d+/")
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -90,8 +94,19 @@ class Selection:
 
 
 def is_own_name(name: str) -> bool:
-    """Tell whether a name within the run is that of a file which Holdfast itself makes, for whichever rank."""
+    """Tell whether a name within the run is that of a file which the training process itself makes, for whichever rank."""
     return _RANK.sub("", name, count=1) in OWN_FILES
+
+
+def is_captured_name(name: str) -> bool:
+    """Tell whether a name within the run is that of a file which the capture process makes, for whichever rank."""
+    own = _RANK.sub("", name, count=1)
+    return own in CAPTURED or any(pattern.matches(own) for pattern in _captured_globs())
+
+
+@cache
+def _captured_globs() -> tuple[Pattern, ...]:
+    return tuple(Pattern(text) for text in CAPTURED if is_pattern(text))
 
 
 def text_of(argument: object) -> str:
@@ -253,7 +268,8 @@ class _Walk:
         """Tell whether a path that a wildcard or a folder led to is Holdfast's own matter."""
         run_dir, run_root = self.places.run_dir, self.places.run_root
         if _is_inside(path, run_dir):
-            return path[len(run_dir) + 1 :] in OWN_FILES or not _is_inside(self.start, run_dir)
+            name = path[len(run_dir) + 1 :]
+            return is_own_name(name) or is_captured_name(name) or not _is_inside(self.start, run_dir)
         if not path.startswith(run_root + "/"):
             return False
         below = path[len(run_root) + 1 :]

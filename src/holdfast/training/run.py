@@ -23,7 +23,7 @@ from holdfast.settings import Settings
 from holdfast.training.ending import FinishReport, Wait, report_of, tell
 from holdfast.training.exits import ExitWatch, exit_at_once, exit_code_of
 from holdfast.training.identity import Description, Identity
-from holdfast.training.launch import SyncerProcess
+from holdfast.training.launch import CaptureProcess, SyncerProcess
 from holdfast.training.records import Config, History, OwnFile, Summary
 from holdfast.training.save import Saver
 from holdfast.training.saved import SavedFileHandle, SavedFiles, wait_for_stored
@@ -31,6 +31,8 @@ from holdfast.training.synclog import SyncLog
 from holdfast.training.terminal import Terminal
 
 _REGISTER_WAIT_S = 30.0
+_CAPTURE_WAIT_S = 10.0
+"""How long the end of an offline run waits for what is captured, so that the directory can be moved away then."""
 
 
 class Restorer(Protocol):
@@ -74,6 +76,7 @@ class Run(Identity):
         journal: RecordWriter,
         log: SyncLog,
         syncer: SyncerProcess | None,
+        capture: CaptureProcess,
         terminal: Terminal,
         restorer: Restorer,
         step: int = 0,
@@ -86,6 +89,7 @@ class Run(Identity):
         self._restorer = restorer
         self._log = log
         self._syncer = syncer
+        self._capture = capture
         self._report: FinishReport | None = None
         self._pid = os.getpid()
         self._unlogged: dict[str, Any] = {}
@@ -337,18 +341,20 @@ class Run(Identity):
 
     def _wait_for_end(self, timeout: float | None) -> FinishReport:
         sync = f"`holdfast sync {self._directory.path}`"
+        timeout_s = self._settings.finish_timeout if timeout is None else timeout
         if self._syncer is None:
+            self._capture.wait(_CAPTURE_WAIT_S if timeout_s is None else min(timeout_s, _CAPTURE_WAIT_S))
             why, next_step = "the run is offline", f"{sync} stores them."
         else:
             self._keep_going()
             waiting = Wait(self._directory, self._log, self._terminal, self._keep_going)
-            timeout_s = self._settings.finish_timeout if timeout is None else timeout
             ended = waiting.until_ended(timeout_s=timeout_s, stall_s=self._settings.stall_timeout)
             refused = self._log.refused
             why = "not stored yet" if refused is None else refused.message
             next_step = f"The upload goes on in the background; {sync} shows it."
             if ended or refused is not None:
                 next_step = f"{refused.hint if refused else ''} {sync} tries again.".strip()
+            self._capture.wait(0.0)
         report = report_of(self._directory, self._log, self._saver.last, ignore=self._ignore, why_not=why)
         report = FinishReport(report.stored, {**report.missing, **self._saver.refused})
         known = self._opened.entity is not None or self._log.registered is not None

@@ -18,7 +18,7 @@ from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import Record, RecordWriter
 from holdfast.training.links import Links, Undo
 from holdfast.training.pins import Pins
-from holdfast.training.rules import Match, Places, Selection, is_own_name, select
+from holdfast.training.rules import Match, Places, Selection, is_captured_name, is_own_name, select
 from holdfast.training.saved import SavedFileHandle, SavedFiles, Wait
 from holdfast.training.terminal import Terminal
 
@@ -180,7 +180,7 @@ class Saver:
             return None
         if pin is not None:
             undo.append(lambda: self._pins.remove(pin))
-        step = self._links.put(match.name, match.path)
+        step = self._links.put(match.name, match.path, beside=is_captured_name(match.name))
         if step is not None:
             undo.append(step)
         return SavedFile(match.name, match.path, info.st_size, info.st_mtime_ns, info.st_ino, pin, is_copy)

@@ -24,9 +24,9 @@ from holdfast.rundir.records import RecordReader, RecordWriter
 from holdfast.settings import Settings, launcher_rank
 from holdfast.training.disabled import DisabledRun
 from holdfast.training.ending import read_progress
-from holdfast.training.launch import SyncerProcess, add_pending, remove_pending, revive
+from holdfast.training.launch import CaptureProcess, SyncerProcess, add_pending, remove_pending, revive
 from holdfast.training.records import last_step
-from holdfast.training.rules import HISTORY, OWN_FILES, SUMMARY
+from holdfast.training.rules import CAPTURED, HISTORY, OWN_FILES, SUMMARY
 from holdfast.training.run import Restorer, Run
 from holdfast.training.synclog import SyncLog, rebuilt_error
 from holdfast.training.terminal import Terminal
@@ -65,7 +65,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         directory = RunDirectory.create(settings.run_root, run_id)
         journal = RecordWriter(directory.journal)
         opened = _opened(settings, run_id, resume)
-        live = (*(opened.own_name(name) for name in OWN_FILES), EVENT_FILES)
+        live = (*(opened.own_name(name) for name in (*OWN_FILES, *CAPTURED)), EVENT_FILES)
         journal.append(to_record(opened), *(to_record(Watched(name, "live")) for name in live))
     except OSError as exc:
         raise LocalFileError(
@@ -88,6 +88,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         past = _take_up(
             directory, opened, found, settings=settings, journal=journal, terminal=terminal, restorer=restorer
         )
+    capture = CaptureProcess(directory, settings, terminal)
     run = Run(
         directory,
         opened,
@@ -95,6 +96,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         journal=journal,
         log=log,
         syncer=syncer,
+        capture=capture,
         terminal=terminal,
         restorer=restorer,
         step=past.step,
@@ -106,6 +108,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         run.config.update(config or {})
     if syncer is not None and resume is None:
         _start_syncers(directory, opened, settings, syncer, terminal)
+    capture.start()
     _greet(directory, opened, settings, terminal)
     return run
 

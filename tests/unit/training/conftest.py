@@ -10,7 +10,7 @@ from holdfast.rundir.facts import Opened, from_records, to_record
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import RecordReader, RecordWriter
 from holdfast.settings import load_settings
-from holdfast.training.launch import SyncerProcess
+from holdfast.training.launch import CaptureProcess, SyncerProcess
 from holdfast.training.run import Run
 from holdfast.training.synclog import SyncLog
 from holdfast.training.terminal import Terminal
@@ -54,6 +54,7 @@ class RunUnderTest:
             journal=journal,
             log=log,
             syncer=NoSyncer(self.directory, self.settings, log, terminal) if mode == "online" else None,
+            capture=CaptureProcess(self.directory, self.settings, terminal),
             terminal=terminal,
             restorer=self._restore,
         )
