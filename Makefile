@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEBIAN_PACKAGES := nginx-light postgresql radosgw ceph-mon ceph-osd ceph-common curl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak bench clean services
+.PHONY: help demo check test soak bench docs clean services
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -54,6 +54,9 @@ soak: $(VENV)/test-installed services  ## The full count of random kills and rac
 
 bench: $(VENV)/test-installed services  ## Every figure that the docs claim, beside its limit or peer.
 	$(BIN)/python benchmarks/run_all.py
+
+docs: $(VENV)/check-installed  ## Write the references that are generated from docstrings and the command line.
+	$(BIN)/python docs/generate.py
 
 clean:  ## Remove what the commands above made.
 	rm -rf $(VENV) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
