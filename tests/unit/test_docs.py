@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 from holdfast import errors
+from holdfast.cli import COMMANDS
+from holdfast.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
@@ -55,3 +58,13 @@ def test_every_error_class_is_in_the_tree_of_its_module_and_has_a_code_of_its_ow
         assert cls.__name__ in (errors.__doc__ or ""), cls
     assert len({cls.code for cls in classes}) == len(classes)
     assert errors.error_classes() == {cls.code: cls for cls in classes}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_variable_and_command_that_the_docs_name_exists(page):
+    text = page.read_text()
+    variables = set(re.findall(r"`(?:export )?(HOLDFAST_[A-Z_]+)\b", text))
+    commands = set(re.findall(r"(?:`|^|\n *)holdfast ([a-z]+)\b", text))
+
+    assert variables <= {f"HOLDFAST_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+    assert commands <= set(COMMANDS)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import holdfast
 from holdfast.errors import MissingPackageError, NotInitializedError, UsageError
 from holdfast.integrations.monitor import Monitor
+from holdfast.integrations.whole import whole_file
 from holdfast.training.terminal import Terminal
 
 try:
@@ -127,7 +127,7 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
     def _write(self, run: Run, stem: str, ending: str) -> Path | None:
         target = Path(run.dir, stem + ending)
         try:
-            with _whole_file(target) as part, _without_the_note_on_h5():
+            with whole_file(target) as part, _without_the_note_on_h5():
                 if ending == _WEIGHTS:
                     self.model.save_weights(part)
                 elif ending == _FORMATS["h5"]:
@@ -162,15 +162,6 @@ def _batches(log_freq: str | int) -> int | None:
             f"log_freq cannot be {log_freq!r}.", hint="Choose epoch, batch, or a number of batches."
         )
     return log_freq
-
-
-@contextmanager
-def _whole_file(target: Path) -> Iterator[str]:
-    """Give a path of the same name to write to, beside ``run.dir``; the file gets its place when it is whole."""
-    with tempfile.TemporaryDirectory(prefix="part-", dir=target.parent.parent) as folder:
-        part = Path(folder, target.name)
-        yield str(part)
-        part.replace(target)
 
 
 @contextmanager
