@@ -1,6 +1,7 @@
 """Runs the examples of one page of the docs, in order, as a user would: Python in one namespace, commands in a shell.
 
-The world that the pages speak of: a run me/mnist/a1b2c3d4 on the server, and the files of a training here.
+The world that the pages speak of: a run me/mnist/a1b2c3d4 on the server, and here a git repository with the files of a
+training.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 COMMANDS = ("holdfast", "git", "make", "curl", "pip", "python", "tensorboard", "export")
+GIT = """
+git init -q
+echo 'print("training")' > train.py
+git add train.py
+git -c user.name=me -c user.email=me@example.org commit -qm first
+"""
 FENCED = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+) -->\s*\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
@@ -50,6 +57,7 @@ def make_world() -> None:
     Path("results/eval/scores.csv").write_text("score\n1\n")
     Path("report.json").write_text("{}\n")
     Path("checkpoints/epoch-1.pt").write_bytes(b"1")
+    subprocess.run(["bash", "-ec", GIT], check=True)
     run = holdfast.init(project="mnist", id="a1b2c3d4", settings={"silent": True})
     for pattern in ("model.pt", "checkpoints/*.pt", "report.json"):
         run.save(pattern)

@@ -33,9 +33,12 @@ def test_the_file_gets_its_place_when_it_is_whole(target):
 def test_what_fails_leaves_the_file_as_it_was_and_nothing_behind(target):
     target.write_bytes(b"before")
 
-    with pytest.raises(ValueError, match="no"), whole_file(target) as part:
+    def write(part: str) -> None:
         Path(part).write_bytes(b"half")
-        raise ValueError("no")
+        raise KeyError(part)
+
+    with pytest.raises(KeyError), whole_file(target) as part:
+        write(part)
 
     assert target.read_bytes() == b"before"
     assert [path.name for path in target.parent.parent.iterdir()] == ["files"]
