@@ -12,11 +12,11 @@ from holdfast.names import RunPath, check_file_name
 from holdfast.settings import Settings, given_settings, load_settings
 from holdfast.training.absent import MEDIA, WITHOUT_EFFECT, Absences
 from holdfast.training.ending import FinishReport
-from holdfast.training.notebook import in_notebook
 from holdfast.training.records import Config, Summary
 from holdfast.training.run import Run
 from holdfast.training.saved import SavedFiles
 from holdfast.training.start import start_run
+from holdfast.training.surroundings import in_notebook
 from holdfast.training.terminal import Terminal
 
 StrPath = str | bytes | os.PathLike[str]
@@ -98,7 +98,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
 
     Raises:
         SettingsError: A setting does not exist, or has a value that it cannot have.
-        UsageError: The id, project or entity is not a valid name.
+        UsageError: The id, project or entity is not a valid name, or the config file cannot be read.
         LocalFileError: The run directory cannot be made.
         RunNotFoundError: ``resume="must"`` and there is no such run.
         RunExistsError: ``resume="never"`` and the run exists.

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 CAPTURES = ("metadata", "requirements")
 MODES = ("online", "offline", "disabled")
+_HELD = "_HOLDFAST_RUN_UNDER_WAY"
 RESUMES = ("allow", "must", "never", "auto")
 _TRUTH = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
@@ -330,6 +331,33 @@ def launcher_rank(environ: Mapping[str, str] | None = None) -> int:
         if env.get(variable, "").isdecimal():
             return int(env[variable])
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRun:
+    """A run under way, as the process that has it tells the processes which it starts."""
+
+    run_id: str
+    rank: int
+    pid: int
+    pid_started: float
+
+
+def hold_run(held: HeldRun | None) -> None:
+    """Let the processes that are started from now on know which run this one has under way."""
+    os.environ.pop(_HELD, None)
+    if held is not None:
+        os.environ[_HELD] = f"{held.run_id} {held.rank} {held.pid} {held.pid_started!r}"
+
+
+def held_run() -> HeldRun | None:
+    """Return what the nearest process above that has a run under way (or this one) has told."""
+    parts = os.environ.get(_HELD, "").split()
+    try:
+        run_id, rank, pid, started = parts
+        return HeldRun(run_id, int(rank), int(pid), float(started))
+    except ValueError:
+        return None
 
 
 def environment_for_syncer(settings: Settings) -> dict[str, str]:

@@ -9,7 +9,10 @@ import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from multiprocessing.util import Finalize
 
 INTERRUPTED = 130
 
@@ -41,6 +44,19 @@ class ExitWatch:
         for (place, name, _), wrap in zip(self._exits, self._wraps, strict=True):
             setattr(place, name, wrap)
         atexit.register(self._on_exit)
+        self._at_worker_end = self._watch_worker()
+
+    def _watch_worker(self) -> Finalize | None:
+        """Watch the end of a process of multiprocessing, which tells no hook of the interpreter how it ends."""
+        processes = sys.modules.get("multiprocessing.process")
+        if processes is None or processes.parent_process() is None:
+            return None
+        from multiprocessing.util import Finalize
+
+        return Finalize(None, self._on_worker_end, exitpriority=0)
+
+    def _on_worker_end(self) -> None:
+        self._at_exit(exit_code_of(sys.exc_info()[1]))
 
     def goes_on(self) -> None:
         """Note that the script lives: somebody caught the `SystemExit`."""
@@ -49,6 +65,8 @@ class ExitWatch:
     def remove(self) -> None:
         """Stop watching."""
         atexit.unregister(self._on_exit)
+        if self._at_worker_end is not None:
+            self._at_worker_end.cancel()
         if sys.excepthook == self._on_exception:
             sys.excepthook = self._hook
         for (place, name, plain), wrap in zip(self._exits, self._wraps, strict=True):

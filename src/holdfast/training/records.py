@@ -220,12 +220,12 @@ class Config(MutableMapping[str, Any]):
             UsageError: The file cannot be read, or holds something else.
         """
         del allow_val_change
-        self._values.update({str(key): value for key, value in {**_mapping(values), **named}.items()})
+        self._values.update({str(key): value for key, value in {**values_of(values), **named}.items()})
         self._write()
 
     def setdefaults(self, values: Any) -> None:
         """Set those values that are not set yet."""
-        self.update({key: value for key, value in _mapping(values).items() if key not in self})
+        self.update({key: value for key, value in values_of(values).items() if key not in self})
 
     def as_dict(self) -> dict[str, Any]:
         """Return a copy as a plain dictionary."""
@@ -245,7 +245,8 @@ class Config(MutableMapping[str, Any]):
         object.__setattr__(self, "_is_dirty", not self._file.replace(text))
 
 
-def _mapping(values: Any) -> dict[str, Any]:
+def values_of(values: Any) -> dict[str, Any]:
+    """Return what a config is given as: see `Config.update`. Raises `UsageError` for a file that is none."""
     if isinstance(values, str | os.PathLike):
         return _of_yaml(Path(values))
     if isinstance(values, Mapping) or hasattr(values, "keys"):

@@ -19,7 +19,7 @@ from holdfast.patterns import IgnoreRules
 from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Stored, to_record
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import RecordWriter
-from holdfast.settings import Settings
+from holdfast.settings import Settings, hold_run
 from holdfast.training.ending import FinishReport, Wait, report_of, tell
 from holdfast.training.exits import ExitWatch, exit_at_once, exit_code_of
 from holdfast.training.identity import Description, Identity
@@ -322,6 +322,7 @@ class Run(Identity):
 
     def _finish(self, exit_code: int, timeout: float | None) -> FinishReport:
         self._exit.remove()
+        hold_run(None)
         try:
             if self._unlogged:
                 self.log({})

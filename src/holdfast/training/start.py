@@ -21,13 +21,14 @@ from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Watche
 from holdfast.rundir.layout import RunDirectory, find_run_directories
 from holdfast.rundir.processes import boot_name, host_name, process_is_alive, process_start
 from holdfast.rundir.records import RecordReader, RecordWriter
-from holdfast.settings import Settings, launcher_rank
+from holdfast.settings import HeldRun, Settings, hold_run, launcher_rank
 from holdfast.training.disabled import DisabledRun
 from holdfast.training.ending import read_progress
 from holdfast.training.launch import CaptureProcess, SyncerProcess, add_pending, remove_pending, revive
-from holdfast.training.records import last_step
+from holdfast.training.records import last_step, values_of
 from holdfast.training.rules import CAPTURED, HISTORY, OWN_FILES, SUMMARY
 from holdfast.training.run import Restorer, Run
+from holdfast.training.surroundings import imports_for_spawn, run_is_held_above
 from holdfast.training.synclog import SyncLog, rebuilt_error
 from holdfast.training.terminal import Terminal
 
@@ -47,19 +48,32 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         restorer: Fetches files from the vault.
 
     Raises:
-        UsageError: The run id, project or entity is not a valid name.
+        UsageError: The run id, project or entity is not a valid name, or the config file cannot be read.
         LocalFileError: The run directory cannot be made.
         RunNotFoundError: ``resume="must"`` and there is no such run.
         RunExistsError: ``resume="never"`` and the run exists.
         VaultUnavailableError: ``resume`` is must or never, and the vault did not answer for 30 seconds.
     """
     terminal = Terminal(silent=settings.silent)
+    given = {} if config is None else values_of(config)
     run_id, resume = _identity(settings)
+    is_spawned = imports_for_spawn()
+    if is_spawned:
+        terminal.warn(
+            "A worker that multiprocessing spawns imports the script, so init() begins no run in it. Call init() below "
+            '`if __name__ == "__main__":`.'
+        )
+    elif run_id is not None and run_is_held_above(run_id, _rank(settings)):
+        terminal.warn(
+            f"Run {run_id} is that of the process which started this one; this one gets a run of its own. To share it, "
+            "give each process its rank: HOLDFAST_RANK."
+        )
+        run_id, resume = None, None
     run_id = check_label(run_id or new_run_id(), "run id")
     check_label(settings.project, "project")
-    if settings.mode == "disabled":
+    if settings.mode == "disabled" or is_spawned:
         disabled = DisabledRun(settings, run_id)
-        disabled.config.update(config or {})
+        disabled.config.update(given)
         return disabled
     try:
         directory = RunDirectory.create(settings.run_root, run_id)
@@ -103,12 +117,12 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
     )
     if past.summary:
         run.summary.merge(past.summary)
-    if past.config or config:
-        run.config.update(past.config)
-        run.config.update(config or {})
+    if past.config or given:
+        run.config.update({**past.config, **given})
     if syncer is not None and resume is None:
         _start_syncers(directory, opened, settings, syncer, terminal)
     capture.start()
+    hold_run(HeldRun(opened.run_id, opened.rank, opened.pid, opened.pid_started))
     _greet(directory, opened, settings, terminal)
     return run
 

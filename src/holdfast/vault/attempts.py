@@ -1,7 +1,8 @@
 """How the attempts of a run, one for each rank and start, make up the state of the run. Pure.
 
-**Which attempts count.** Of each rank the newest. One of an earlier round counts only if it still lived when the newest
-round began: a job that goes on with fewer ranks is not judged by those that it no longer has.
+**Which attempts count.** A run is running while any of them is. Then, of each rank the newest; one of an earlier round
+only if it still lived when the newest round began: a job that goes on with fewer ranks is not judged by those that it no
+longer has.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 from holdfast.protocol.messages import RunState
 from holdfast.vault.catalog.runs import AttemptRow
+
+_WORST_FIRST = (RunState.CRASHED, RunState.FAILED, RunState.FINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +46,19 @@ def state_of(row: AttemptRow, *, now: float, silence_s: float) -> RunState:
 
 def outcome_of(attempts: Sequence[AttemptRow], *, now: float, silence_s: float) -> Outcome:
     """Return how a run with these attempts (at least one) is."""
+    states = {row.number: state_of(row, now=now, silence_s=silence_s) for row in attempts}
+    if RunState.RUNNING in states.values():
+        return Outcome(RunState.RUNNING)
     newest_round = max(row.round for row in attempts)
     began = min(row.opened_at for row in attempts if row.round == newest_round)
-    states = {
-        row.number: state_of(row, now=now, silence_s=silence_s) for row in newest_of_ranks(attempts).values()
-    }
     counted = [
         row
-        for row in attempts
-        if row.number in states
-        and (row.round == newest_round or states[row.number] is RunState.RUNNING or _last_sign(row) >= began)
+        for row in newest_of_ranks(attempts).values()
+        if row.round == newest_round or _last_sign(row) >= began
     ]
-    for state in (RunState.RUNNING, RunState.CRASHED, RunState.FAILED):
-        found = [row for row in counted if states[row.number] is state]
-        if found and state is RunState.RUNNING:
-            return Outcome(state)
-        if found:
-            ended_at = max(_last_sign(row) for row in counted)
-            return Outcome(state, min(found, key=lambda row: int(row.rank)).exit_code, ended_at)
-    return Outcome(RunState.FINISHED, counted[0].exit_code, max(_last_sign(row) for row in counted))
+    worst = min(counted, key=lambda row: (_WORST_FIRST.index(states[row.number]), row.rank))
+    ended_at = max(_last_sign(row) for row in counted)
+    return Outcome(states[worst.number], worst.exit_code, ended_at)
 
 
 def _last_sign(row: AttemptRow) -> float:

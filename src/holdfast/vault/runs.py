@@ -271,15 +271,14 @@ def _found(connection: Connection, run_pk: int) -> _Found:
 
 def _info(ground: Foundation, found: _Found) -> RunInfo:
     row, now, silence_s = found.row, ground.clock(), ground.limits.silence_s
-    state = RunState(row.state)
-    silent = now - row.heartbeat_at > silence_s
+    outcome = outcome_of(found.attempts, now=now, silence_s=silence_s)
     ranks = newest_of_ranks(found.attempts)
     return RunInfo(
         entity=row.entity,
         project=row.project,
         run_id=row.run_id,
         name=row.name,
-        state=RunState.CRASHED if state is RunState.RUNNING and silent else state,
+        state=outcome.state,
         attempts=row.attempts,
         notes=row.notes,
         tags=json.loads(row.tags),
@@ -291,7 +290,7 @@ def _info(ground: Foundation, found: _Found) -> RunInfo:
         created_at=row.created_at,
         heartbeat_at=row.heartbeat_at,
         ended_at=row.ended_at,
-        exit_code=row.exit_code,
+        exit_code=outcome.exit_code,
         ranks=(
             {rank: state_of(last, now=now, silence_s=silence_s) for rank, last in ranks.items()}
             if len(ranks) > 1

@@ -168,7 +168,15 @@ def test_the_run_directory_is_absolute_and_named_by_time_and_id(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", ["id='a/b'", "project='../x'", "mode='sometimes'", "resume='perhaps'", "settings={'no': 1}"]
+    "bad",
+    [
+        "id='a/b'",
+        "project='../x'",
+        "mode='sometimes'",
+        "resume='perhaps'",
+        "settings={'no': 1}",
+        "config='no.yaml'",
+    ],
 )
 def test_what_init_cannot_take_is_refused_before_anything_is_made(tmp_path, bad):
     done = script(
