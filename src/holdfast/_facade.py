@@ -102,7 +102,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         LocalFileError: The run directory cannot be made.
         RunNotFoundError: ``resume="must"`` and there is no such run.
         RunExistsError: ``resume="never"`` and the run exists.
-        VaultUnavailableError: ``resume`` is must or never, and the vault did not answer for 30 seconds.
+        VaultUnavailableError: ``resume`` is must or never, and the vault did not answer within the setting ``init_timeout``.
     """
     under_way = _current.get()
     if under_way is not None and not _finishes_previous(reinit):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from holdfast.credentials import Credential, forget_credential, load_credential, server_url, store_credential
 from holdfast.errors import UnauthorizedError
 from holdfast.protocol.vault import Vault
-from holdfast.settings import Secret, Settings, load_settings, write_user_setting
+from holdfast.settings import Secret, Settings, load_settings
+from holdfast.settings_file import write_setting
 
 if TYPE_CHECKING:
     from holdfast.protocol.messages import Identity
@@ -60,7 +61,7 @@ def log_in(settings: Settings, url: str, api_key: str) -> Identity:
     finally:
         vault.close()
     store_credential(settings.home, url, Credential(Secret(api_key), identity.entity))
-    write_user_setting(settings.home, "base_url", url)
+    write_setting(settings.home / "settings", "base_url", url)
     return identity
 
 
@@ -74,5 +75,5 @@ def log_out(settings: Settings, url: str) -> bool:
     known = forget_credential(settings.home, url)
     of_user = load_settings({}, home=settings.home, dir=settings.home).base_url
     if of_user is not None and server_url(of_user) == url:
-        write_user_setting(settings.home, "base_url", None)
+        write_setting(settings.home / "settings", "base_url", None)
     return known

@@ -4,9 +4,8 @@ Precedence, low to high: default, the user's file (``HOLDFAST_HOME/settings``), 
 (``./holdfast/settings``, or below the folder that ``dir`` names), the environment (``HOLDFAST_<NAME>``), arguments. A
 higher source replaces what a lower one says, lists too. The result is frozen and passed down.
 
-A settings file has one ``name = value`` a line, under a line ``[default]`` or none. ``#`` or ``;`` at the begin of a
-line, or ``#`` after a space, starts a comment. A line that cannot be meant is reported with file and line and spoils
-nothing else. An empty value, in a file or in the environment, is the same as none.
+The form of a settings file is that of `holdfast.settings_file`. A line that cannot be meant is reported with file and
+line and spoils nothing else. An empty value, in a file or in the environment, is the same as none.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import getpass
 import logging
 import math
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import SettingsError
 from holdfast.names import to_label
+from holdfast.settings_file import lines_of
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ _TRUTH = {
 }
 _PREFIX = "HOLDFAST_"
 _ARGUMENT = "init"
-_COMMENT = re.compile(r"^\s*[#;].*|\s#.*")
 _LIKELY, _POSSIBLE = 0.8, 0.5
 """How much alike two names are (1.0: equal) for one to be a slip of the other."""
 
@@ -75,7 +73,7 @@ def _boolean(value: Any) -> bool:
 
 def _seconds(value: Any) -> float:
     try:
-        seconds = float(value)
+        seconds = math.nan if isinstance(value, bool) else float(value)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
@@ -174,6 +172,9 @@ class Settings:
     strict: bool = _setting(
         _boolean, False, "At the end of the script, exit non-zero unless everything is stored."
     )
+    init_timeout: float = _setting(
+        _seconds, 30.0, "Seconds that `init` waits at most for the vault to answer when `resume` is given."
+    )
     finish_timeout: float | None = _setting(
         _seconds, None, "Seconds that the end of a run waits at most. Unset: as long as bytes are moving."
     )
@@ -230,22 +231,22 @@ def load_settings(environ: Mapping[str, str] | None = None, **arguments: Any) ->
         SettingsError: An argument or an environment variable has a value that it cannot have, or an argument
             does not exist. A bad line in a settings file is logged as a warning and left out.
     """
-    loading = _Loading()
+    given, found = _Loading(), _Loading()
+    for name, value in arguments.items():
+        if value is not None:
+            given.take_argument(name, value)
     env = os.environ if environ is None else environ
-    given = {name: value for name, value in arguments.items() if value is not None}
-    home = Path(given.get("home") or env.get("HOLDFAST_HOME") or _default_home()).expanduser().absolute()
-    loading.read(home / "settings")
-    folder = given.get("dir") or env.get("HOLDFAST_DIR") or loading.values.get("dir") or "."
-    loading.read(Path(folder).expanduser().absolute() / "holdfast" / "settings")
+    home = (
+        Path(given.values.get("home") or env.get("HOLDFAST_HOME") or _default_home()).expanduser().absolute()
+    )
+    found.read(home / "settings")
+    folder = given.values.get("dir") or env.get("HOLDFAST_DIR") or found.values.get("dir") or "."
+    found.read(Path(folder).expanduser().absolute() / "holdfast" / "settings")
     for variable, text in env.items():
         if variable.startswith(_PREFIX) and text:
-            loading.take_variable(variable, text)
-    for name, value in given.items():
-        if name not in loading.fields:
-            raise SettingsError(f"There is no setting {name!r}.", hint=_suggestion(name, loading.fields))
-        loading.take(name, value, _ARGUMENT, of=name)
-    loading.values["home"] = home
-    return Settings(**loading.values, sources=loading.sources)
+            found.take_variable(variable, text)
+    values = {**found.values, **given.values, "home": home}
+    return Settings(**values, sources={**found.sources, **given.sources})
 
 
 def given_settings(settings: Mapping[str, Any] | Settings | None) -> dict[str, Any]:
@@ -285,6 +286,12 @@ class _Loading:
             ) from None
         self.sources[name] = source
 
+    def take_argument(self, name: str, value: Any) -> None:
+        """Take in an argument of the caller."""
+        if name not in self.fields:
+            raise SettingsError(f"There is no setting {name!r}.", hint=_suggestion(name, self.fields))
+        self.take(name, value, _ARGUMENT, of=name)
+
     def take_variable(self, variable: str, text: str) -> None:
         """Take in an environment variable. One that is no setting may be anyone's: only a likely slip is told of."""
         name = variable.removeprefix(_PREFIX).lower()
@@ -295,7 +302,7 @@ class _Loading:
 
     def read(self, file: Path) -> None:
         """Take in a settings file; what cannot be meant is left out and told of."""
-        for number, name, value in _lines(file):
+        for number, name, value in lines_of(file):
             where = f"{file}:{number}"
             if name not in self.fields or name == "home":
                 why = "cannot be set in a settings file." if name == "home" else "is not a setting."
@@ -366,43 +373,7 @@ def environment_for_syncer(settings: Settings) -> dict[str, str]:
     return {**os.environ, **key, "HOLDFAST_HOME": str(settings.home)}
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield the number, name and value of each line of a settings file that has the form of one."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as exc:
-        log.warning("%s cannot be read (%s); it is ignored.", file, exc.strerror or exc)
-        return
-    is_read = True
-    for number, line in enumerate(text.split("\n"), 1):
-        bare = _COMMENT.sub("", line).strip()
-        if bare.startswith("[") and bare.endswith("]"):
-            is_read = bare.lower() == "[default]"
-            if not is_read:
-                log.warning("%s:%d: only the section [default] is read, not %s.", file, number, bare)
-        elif bare and is_read:
-            name, equals, value = (part.strip() for part in bare.partition("="))
-            if not equals or not (name + value).isprintable():
-                log.warning("%s:%d: this is not `name = value`; the line is ignored.", file, number)
-            elif value:
-                yield number, name.lower(), value
-
-
 def _default_home() -> str:
     import platformdirs  # only needed when HOLDFAST_HOME is not set
 
     return platformdirs.user_data_dir("holdfast", appauthor=False)
-
-
-def write_user_setting(home: Path, name: str, value: str | None) -> None:
-    """Set one line of the user's settings file (None: take it away) and leave the others as they are."""
-    file = home / "settings"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    kept = [line for line in lines if line.partition("=")[0].strip() != name]
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name("settings.part")
-    line = [] if value is None else [f"{name} = {value}"]
-    part.write_text("\n".join([*line, *kept, ""]), encoding="utf-8")  # before any section
-    part.replace(file)

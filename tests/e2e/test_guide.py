@@ -292,3 +292,23 @@ def test_what_is_unchanged_never_makes_a_new_version(online):
     vault = online.vault()
     assert len(vault.list_versions(RunPath(ENTITY, "guide", "guide"), "m.bin")) == 1
     vault.close()
+
+
+def test_s21_a_cloud_url_is_refused_with_a_remedy_and_nothing_of_it_is_registered(online):
+    script = """
+from holdfast.errors import CloudUrlError
+Path("ok.txt").write_text("ok")
+for argument, base_path in (
+    ("gs://bucket/events.out.tfevents.1", None), ("s3://b/*.pt", None), ("az://c/b", None), ("abfs://c@a/b", None),
+    ("https://host/f", None), (Path("gs://bucket/x"), None), ("file:///etc/hostname", None), ("ok.txt", "s3://b"),
+):
+    try:
+        wandb.save(argument, base_path=base_path)
+    except CloudUrlError as error:
+        assert "can't save file to run" in str(error) and error.hint
+    else:
+        raise AssertionError(argument)
+assert os.listdir(run.dir) == []
+wandb.save("ok.txt")
+"""
+    assert guide(online, script) == {"ok.txt": b"ok"}

@@ -25,13 +25,11 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from holdfast.capture import STEPS
-from holdfast.errors import CloudUrlError, InvalidNameError, UsageError
+from holdfast.errors import InvalidNameError, UsageError
 from holdfast.names import check_file_name
 from holdfast.patterns import IgnoreRules, Pattern, is_pattern
+from holdfast.training.urls import is_url, url_error
 
-_CLOUD_URL = re.compile(
-    r"(gs|gcs|s3|s3a|az|azure|abfss?|adl|wasbs?|r2|oss|hdfs|https?)://?(?=.)", re.IGNORECASE
-)
 _RUN_DIRECTORY = re.compile(r"run-\d{8}_\d{6}-[^/]+")
 HISTORY = "history.jsonl"
 SUMMARY = "summary.json"
@@ -114,7 +112,6 @@ def text_of(argument: object) -> str:
 
     Raises:
         TypeError: It is neither text nor a path.
-        CloudUrlError: It is the URL of a cloud storage.
         UsageError: It is empty.
     """
     if not isinstance(argument, str | bytes | os.PathLike):
@@ -126,8 +123,6 @@ def text_of(argument: object) -> str:
         raise UsageError("save() was given an empty path.")
     if "\0" in text:
         raise InvalidNameError(f"The path {text!r} has a control character.")
-    if _CLOUD_URL.match(text):
-        raise CloudUrlError(f"{text!r} is a cloud storage url, can't save file to run.")
     return text
 
 
@@ -142,7 +137,7 @@ def select(argument: object, places: Places, *, base_path: object = None, litera
 
     Raises:
         TypeError: The argument or ``base_path`` is neither text nor a path.
-        CloudUrlError: It is the URL of a cloud storage.
+        CloudUrlError: It, or ``base_path``, is a URL, and there is no local path of this form.
         UsageError: It is empty, or lies outside ``base_path``.
         InvalidNameError: It is one file and cannot be stored under its name.
     """
@@ -152,6 +147,8 @@ def select(argument: object, places: Places, *, base_path: object = None, litera
     if os.path.isabs(text):
         full = _through_links(full, places, literal=literal)
     target = _Target.of(full, literal=literal)
+    if is_url(given) and not os.path.lexists(target.static):
+        raise url_error(given)
     base = _base(text, target, places, base_path)
     searches = [(base, target)]
     watched = None
@@ -296,8 +293,10 @@ def _base(text: str, target: _Target, places: Places, base_path: object) -> str:
     """Return the folder that the names are relative to."""
     full = target.full
     if base_path is not None:
-        base = os.path.expanduser(text_of(base_path))
-        base = os.path.normpath(os.path.join(places.cwd, base))
+        given = text_of(base_path)
+        base = os.path.normpath(os.path.join(places.cwd, os.path.expanduser(given)))
+        if is_url(given) and not os.path.lexists(base):
+            raise url_error(given)
         base = _through_links(base, places, literal=True)
         if not _is_inside(full, base):
             raise UsageError(f"{text!r} lies outside of base_path {os.fspath(base)!r}.")

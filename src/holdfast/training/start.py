@@ -32,7 +32,6 @@ from holdfast.training.surroundings import imports_for_spawn, run_is_held_above
 from holdfast.training.synclog import SyncLog, rebuilt_error
 from holdfast.training.terminal import Terminal
 
-_RESUME_WAIT_S = 30.0
 EVENT_FILES = "**/*tfevents*"
 """TensorBoard's event files in ``run.dir``, which people look at while they are written."""
 
@@ -52,7 +51,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         LocalFileError: The run directory cannot be made.
         RunNotFoundError: ``resume="must"`` and there is no such run.
         RunExistsError: ``resume="never"`` and the run exists.
-        VaultUnavailableError: ``resume`` is must or never, and the vault did not answer for 30 seconds.
+        VaultUnavailableError: ``resume`` is must or never, and the vault did not answer within ``settings.init_timeout``.
     """
     terminal = Terminal(silent=settings.silent)
     given = {} if config is None else values_of(config)
@@ -92,7 +91,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
     if syncer is not None and resume is not None:
         _start_syncers(directory, opened, settings, syncer, terminal)
         try:
-            found = _answer(directory, opened, log, syncer, terminal)
+            found = _answer(directory, opened, log, syncer, terminal, timeout_s=settings.init_timeout)
         except BaseException:
             journal.close()
             _abandon(directory, opened, settings, syncer)
@@ -209,7 +208,13 @@ def _start_syncers(
 
 
 def _answer(
-    directory: RunDirectory, opened: Opened, log: SyncLog, syncer: SyncerProcess, terminal: Terminal
+    directory: RunDirectory,
+    opened: Opened,
+    log: SyncLog,
+    syncer: SyncerProcess,
+    terminal: Terminal,
+    *,
+    timeout_s: float,
 ) -> Registered | None:
     """Wait for the vault's answer to a resume."""
 
@@ -217,7 +222,7 @@ def _answer(
         syncer.ensure()
         return log.registered is not None or log.refused is not None
 
-    log.wait(is_answered, _RESUME_WAIT_S)
+    log.wait(is_answered, timeout_s)
     if log.refused is not None:
         raise rebuilt_error(log.refused)
     if log.registered is None:

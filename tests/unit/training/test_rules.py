@@ -137,24 +137,78 @@ def test_what_no_later_file_of_the_run_directory_can_match_is_not_watched(places
     assert select(argument, places).watched is None
 
 
+URLS = [
+    "gs://bucket/events.out.tfevents.1",
+    "s3://b/k",
+    "S3://b/k",
+    "s3a://b/k",
+    "az://c/b",
+    "abfs://c@a/b",
+    "abfss://c@a/b",
+    "hdfs://n:8020/x",
+    "https://host/file",
+    "http://host/file",
+    "sftp://h/x",
+    "dbfs:/mnt/x",
+    "gs://b/*.pt",
+    "gs://b/ck[1].pt",
+    "s3:///k",
+    "gs://",
+    "memory://x",
+    "my-store+v2://x",
+]
+
+
 @pytest.mark.parametrize(
-    "url",
-    [
-        "gs://bucket/events.out.tfevents.1",
-        "s3://b/k",
-        "az://c/b",
-        "abfs://c@a/b",
-        "abfss://c@a/b",
-        "https://host/file",
-        "http://host/file",
-        b"s3://b/k",
-        Path("s3://b/k"),
-        "S3://b/k",
-    ],
+    "url", [*URLS, b"s3://b/k", Path("s3://b/k"), Path("gs://b/*.pt"), Path("abfss://c@a/b")]
 )
 def test_a_cloud_url_is_refused_with_a_remedy(places, url):
     with pytest.raises(CloudUrlError, match=r"is a cloud storage url, can't save file to run.*[Cc]opy"):
         select(url, places)
+
+
+def test_the_url_that_a_path_object_has_collapsed_is_shown_as_it_was_meant(places):
+    with pytest.raises(CloudUrlError, match=r"'gs://b/x\.pt'"):
+        select(Path("gs://b/x.pt"), places)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"), [("file:///data/a%20b.pt", "/data/a b.pt"), (Path("file:///data/x"), "/data/x")]
+)
+def test_a_file_url_is_refused_and_the_error_names_the_path_to_pass(places, url, path):
+    with pytest.raises(CloudUrlError, match=f"Pass the path: '{path}'"):
+        select(url, places)
+
+
+def test_a_url_as_base_path_is_refused(places):
+    with pytest.raises(CloudUrlError, match="'gs://b/ckpt' is a cloud storage url"):
+        select("model.h5", places, base_path=Path("gs://b/ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ("a/s3://b/k", "a/s3:/b/k"),
+        ("./gs://b/k", "gs:/b/k"),
+        ("gs://b/k", "gs:/b/k"),
+        ("gs://b/*", "gs:/b/k"),
+        (Path("gs://b/k"), "gs:/b/k"),
+        ("c:/x.txt", "c:/x.txt"),
+        ("c:x.txt", "c:x.txt"),
+        ("12:30 log.txt", "12:30 log.txt"),
+    ],
+)
+def test_a_local_path_that_looks_like_a_url_is_saved_if_it_exists(places, argument, name):
+    path = Path(places.cwd, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("here")
+
+    assert [match.name for match in select(argument, places).matches] == [name]
+
+
+@pytest.mark.parametrize("argument", ["c:/none", "a/s3://none", "./gs://none", "none:x"])
+def test_a_path_with_a_colon_that_does_not_exist_is_no_url(places, argument):
+    assert select(argument, places).matches == []
 
 
 @pytest.mark.parametrize("bad", [None, 3, ["a"], 1.5])

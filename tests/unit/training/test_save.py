@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import LocalFileError, UsageError
+from holdfast.errors import CloudUrlError, LocalFileError, UsageError
 from holdfast.rundir.facts import Ignored, Saved, Watched
 from holdfast.training.pins import SMALL_BYTES, Pins
 
@@ -391,3 +391,23 @@ def test_the_end_of_a_run_does_not_miss_ignored_files(make):
         Path(ours.run.dir, name).write_bytes(b"data")
 
     assert set(ours.run.finish().missing) == {"a.pt"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "base_path"),
+    [
+        ("gs://bucket/x", None),
+        (Path("s3://bucket/x"), None),
+        ("x.txt", "gs://bucket"),
+        (["x.txt", "gs://bucket/x"], None),
+    ],
+)
+def test_a_refused_call_leaves_nothing_in_the_journal_the_run_dir_or_the_pins(ours, argument, base_path):
+    write("x.txt")
+    before = ours.directory.journal.read_bytes()
+
+    with pytest.raises((CloudUrlError, TypeError)):
+        ours.run.save(argument, base_path=base_path)
+
+    assert ours.directory.journal.read_bytes() == before
+    assert (os.listdir(ours.run.dir), ours.pins) == ([], [])
