@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from holdfast.names import RunPath
@@ -73,3 +75,7 @@ def test_s20_an_offline_run_is_synced_without_what_was_ignored_then_and_what_is_
     assert told.returncode == 0, told.stderr
     assert ", 5 ignored" in told.stdout
     assert stored(machine) == {"out/a.txt"}
+    assert ", 4 ignored" in machine.cli("status").stdout
+    [record] = json.loads(machine.cli("status", "--explain", "out/a.tmp", "--json").stdout)
+    assert (record["name"], record["state"]) == ("out/a.tmp", "ignored")
+    assert record["rules"][0] == {"rule": "ignore_globs", "glob": "*.tmp", "source": "HOLDFAST_IGNORE_GLOBS"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,19 @@ class Standing:
         return "/".join([*([entity] if entity else []), self.opened.project, self.opened.run_id])
 
     @property
+    def trouble(self) -> str | None:
+        """What keeps the syncer from storing."""
+        if self.facts.refused is not None:
+            return f"{self.facts.refused.message} {self.facts.refused.hint}".rstrip()
+        if self.is_done:
+            return None
+        try:
+            found = json.loads(self.directory.progress.read_text(encoding="utf-8")).get("trouble")
+        except (OSError, ValueError, AttributeError):
+            return None
+        return None if found is None else str(found)
+
+    @property
     def is_done(self) -> bool:
         """Nothing is left to store."""
         return self.state == "stored"
@@ -121,11 +135,11 @@ def _state(directory: RunDirectory, facts: RunState, unstored: dict[str, str], *
 def _unstored(directory: RunDirectory, facts: RunState, *, is_over: bool) -> dict[str, str]:
     later = "not stored yet" if is_over else "it is stored when the run ends"
     reasons = {name: why for file in facts.files.values() for name, why in _reason(facts, file, later)}
-    if facts.ended is None:
-        for found in find_files(directory.files):
-            known = found.name in facts.files or found.name in facts.restored
-            if not known and not facts.ignores(found.name):
-                reasons[found.name] = later
+    ignores = facts.opened is not None and facts.opened.ignore_globs
+    for found in find_files(directory.files) if facts.ended is None or ignores else ():
+        known = facts.ignores(found.name) or found.name in facts.files or found.name in facts.restored
+        if facts.ended is None and not known:
+            reasons[found.name] = later
     return dict(sorted(reasons.items()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +14,52 @@ from holdfast.cli._session import settings_in_force
 from holdfast.rundir.capturing import read_capture
 
 _SHOWN = 10
+_NO_DIRECTORIES = "There are no run directories here, and none elsewhere that is not done."
 
 
 @click.command
 @click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--explain", metavar="FILE", help="Tell which rules took or left out a file, and its state.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with every file that is not stored.")
-def command(folders: tuple[Path, ...], *, as_json: bool) -> None:
+def command(folders: tuple[Path, ...], *, explain: str | None, as_json: bool) -> None:
     """Show which of my runs are safe on the vault, what is not, and why.
 
     Looks at the run directories below ./holdfast and at those elsewhere that are not done, or at those in DIR. Like
-    every command it first starts the syncers of runs that were left behind. Nothing is asked of the vault.
+    every command it first starts the syncers of runs that were left behind. Nothing is asked of the vault. With
+    --explain FILE, a local path or a name within the run, it says which save call, watched pattern or ignore glob took
+    or left out that file, which version is stored, and if it is not, why.
 
     \b
-    Example:
+    Examples:
         holdfast status
+        holdfast status --explain checkpoints/last.pt
     """  # noqa: D301 - click needs the backspace itself
     settings = settings_in_force()
     directories = named_directories(folders) if folders else known_directories(settings)
     standings = [standing for directory in directories if (standing := standing_of(directory)) is not None]
+    if explain is not None:
+        _explain(explain, standings, as_json=as_json)
+        return
     records = [_record(standing) for standing in standings]
     if as_json:
         _output.data_json(records)
         return
     if not records:
-        _output.note("There are no run directories here, and none elsewhere that is not done.")
+        _output.note(_NO_DIRECTORIES)
     for record in records:
         _tell(record)
+
+
+def _explain(file: str, standings: Sequence[Standing], *, as_json: bool) -> None:
+    from holdfast.cli import explain
+
+    records = explain.explain(file, standings)
+    if as_json:
+        _output.data_json(records)
+    elif records:
+        explain.tell(records)
+    else:
+        _output.note(_NO_DIRECTORIES)
 
 
 def _record(standing: Standing) -> dict[str, Any]:
@@ -59,22 +79,8 @@ def _record(standing: Standing) -> dict[str, Any]:
         "not_stored": standing.unstored,
         "ignored": facts.ignored,
         "not_captured": {} if captured is None else captured.failures,
-        "trouble": _trouble(standing),
+        "trouble": standing.trouble,
     }
-
-
-def _trouble(standing: Standing) -> str | None:
-    """Return what keeps the syncer from storing."""
-    if standing.facts.refused is not None:
-        refused = standing.facts.refused
-        return f"{refused.message} {refused.hint}".rstrip()
-    if standing.is_done:
-        return None
-    try:
-        found = json.loads(standing.directory.progress.read_text(encoding="utf-8")).get("trouble")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return None if found is None else str(found)
 
 
 def _tell(record: dict[str, Any]) -> None:

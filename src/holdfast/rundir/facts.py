@@ -103,6 +103,8 @@ class Ignored:
     policy: str
     files: dict[str, str]
     """The glob that ignores it, by name."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Absolute path of the source, by name."""
 
 
 @dataclass(frozen=True, slots=True)

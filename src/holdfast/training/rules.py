@@ -83,6 +83,8 @@ class Selection:
     """By name, each name once."""
     ignored: dict[str, str]
     """What matched and is left out: the ignore glob by name."""
+    ignored_paths: dict[str, str]
+    """Where those files are."""
     watched: str | None
     """A pattern of names in ``run.dir`` that later files can match."""
     looked_for: list[str]
@@ -176,8 +178,9 @@ def select(argument: object, places: Places, *, base_path: object = None, litera
         watched = None
     ignored = {name: glob for name in sorted(found) if (glob := places.ignore.matching(name)) is not None}
     matches = [found[name] for name in sorted(found) if name not in ignored]
+    paths = {name: found[name].path for name in ignored}
     looked_for = [place.full for _, place in searches]
-    return Selection(given, target.is_one_file, matches, ignored, watched, looked_for, left_out)
+    return Selection(given, target.is_one_file, matches, ignored, paths, watched, looked_for, left_out)
 
 
 @dataclass(frozen=True, slots=True)

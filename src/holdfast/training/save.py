@@ -192,7 +192,8 @@ class Saver:
             records.append(to_record(Saved(save_id, policy, files, selection.text)))
         ignored = self._newly_ignored(selection)
         if ignored:
-            records.append(to_record(Ignored(selection.text, policy, ignored)))
+            paths = {name: selection.ignored_paths[name] for name in ignored}
+            records.append(to_record(Ignored(selection.text, policy, ignored, paths)))
         if watched is not None and (watched, policy) not in self._watched:
             records.append(to_record(Watched(watched, policy)))
         if records:

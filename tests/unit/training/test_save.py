@@ -364,7 +364,9 @@ def test_an_ignored_file_is_told_of_listed_and_neither_linked_nor_recorded_as_sa
         "WARNING: save('x.tmp') left out what ignore_globs (init) ignores: 'x.tmp' by '*.tmp'"
         in capsys.readouterr().err
     )
-    assert ours.journal(Ignored) == [Ignored("x.tmp", "now", {"x.tmp": "*.tmp"})]
+    assert ours.journal(Ignored) == [
+        Ignored("x.tmp", "now", {"x.tmp": "*.tmp"}, {"x.tmp": str(Path("x.tmp").absolute())})
+    ]
     assert ours.journal(Saved) == []
     assert os.listdir(ours.run.dir) == []
     assert ours.pins == []
