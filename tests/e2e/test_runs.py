@@ -149,8 +149,8 @@ def test_with_the_server_down_allow_goes_on_and_must_says_that_nobody_can_tell(m
     assert machine.run(BEGIN + FIRST) == 0
     server.kill()
     begin = (
-        BEGIN + "import holdfast.training.start as start; start._RESUME_WAIT_S = 2\n"
-        "run = holdfast.init(project='p', id='abc', resume=sys.argv[1])\n"
+        BEGIN
+        + "run = holdfast.init(project='p', id='abc', resume=sys.argv[1], settings={'init_timeout': 2})\n"
         "run.log({'loss': 9}); open(os.path.join(run.dir, 'late.txt'), 'w').write('late')\n"
         "run.finish(timeout=1)\n"
     )
