@@ -22,3 +22,4 @@ def clean_environment(monkeypatch, tmp_path):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path / "holdfast-home"))
     monkeypatch.setenv("HOLDFAST_CAPTURE", "none")
+    monkeypatch.setenv("HOLDFAST_CONSOLE", "off")

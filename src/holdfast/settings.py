@@ -27,6 +27,7 @@ from holdfast.settings_file import lines_of
 log = logging.getLogger(__name__)
 
 CAPTURES = ("metadata", "requirements")
+CONSOLES = ("wrap", "off")
 MODES = ("online", "offline", "disabled")
 _HELD = "_HOLDFAST_RUN_UNDER_WAY"
 RESUMES = ("allow", "must", "never", "auto")
@@ -196,6 +197,9 @@ class Settings:
         CAPTURES,
         "What is captured of how the run was started, separated by commas; or none.",
         shown=f"`{', '.join(CAPTURES)}`",
+    )
+    console: str = _setting(
+        _one_of(*CONSOLES), "wrap", "wrap (what the script prints is kept as `output.log`) or off."
     )
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -82,7 +82,7 @@ class Server:
 class Machine:
     """A user's machine: a working directory, a home for Holdfast, and processes that are all ended at the end.
 
-    Nothing is captured unless a test takes ``HOLDFAST_CAPTURE`` out of `env`: the files of a run are the test's own.
+    Nothing is captured unless a test takes ``HOLDFAST_CAPTURE`` or ``HOLDFAST_CONSOLE`` out of `env`: the files of a run are the test's own.
     """
 
     def __init__(self, base: Path, **environ: str) -> None:
@@ -98,6 +98,7 @@ class Machine:
             "HOLDFAST_HOME": str(base / "home"),
             "HOLDFAST_ENTITY": ENTITY,
             "HOLDFAST_CAPTURE": "none",
+            "HOLDFAST_CONSOLE": "off",
             "HOLDFAST_QUIET": "0.2",
             "HOLDFAST_LIVE_INTERVAL": "0.2",
             **environ,

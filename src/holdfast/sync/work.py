@@ -167,7 +167,7 @@ class FileWork:
         if track is None:
             track = self._tracks[name] = Track()
             file = self._state.file(name)
-            if name in _ALWAYS_GROWING:
+            if name.rpartition("/")[2] in _ALWAYS_GROWING:
                 track.growth.is_trusted = file.path == str(self._directory.files / name)
             self._check_name(file, track)
         return track

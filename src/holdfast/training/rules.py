@@ -35,8 +35,9 @@ HISTORY = "history.jsonl"
 SUMMARY = "summary.json"
 OWN_FILES = ("config.yaml", HISTORY, SUMMARY)
 """The run's own files in ``run.dir`` that the training process writes, by the names that those of rank 0 have."""
-CAPTURED = tuple(pattern for patterns in STEPS.values() for pattern in patterns)
-"""The names, likewise, of those that the capture process makes; a file of the user's may take the place of one."""
+OUTPUT = "output.log"
+CAPTURED = (OUTPUT, *(pattern for patterns in STEPS.values() for pattern in patterns))
+"""The names, likewise, of what is captured; a file of the user's may take the place of one."""
 _RANK = re.compile(r"\Aranks/\d+/")
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -99,7 +100,7 @@ def is_own_name(name: str) -> bool:
 
 
 def is_captured_name(name: str) -> bool:
-    """Tell whether a name within the run is that of a file which the capture process makes, for whichever rank."""
+    """Tell whether a name within the run is that of something captured, for whichever rank."""
     own = _RANK.sub("", name, count=1)
     return own in CAPTURED or any(pattern.matches(own) for pattern in _captured_globs())
 

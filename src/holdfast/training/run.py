@@ -20,6 +20,7 @@ from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Stored
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import RecordWriter
 from holdfast.settings import Settings, hold_run
+from holdfast.training.console import Console
 from holdfast.training.ending import FinishReport, Wait, report_of, tell
 from holdfast.training.exits import ExitWatch, exit_at_once, exit_code_of
 from holdfast.training.identity import Description, Identity
@@ -77,6 +78,7 @@ class Run(Identity):
         log: SyncLog,
         syncer: SyncerProcess | None,
         capture: CaptureProcess,
+        console: Console | None,
         terminal: Terminal,
         restorer: Restorer,
         step: int = 0,
@@ -90,6 +92,7 @@ class Run(Identity):
         self._log = log
         self._syncer = syncer
         self._capture = capture
+        self._console = console
         self._report: FinishReport | None = None
         self._pid = os.getpid()
         self._unlogged: dict[str, Any] = {}
@@ -323,6 +326,8 @@ class Run(Identity):
     def _finish(self, exit_code: int, timeout: float | None) -> FinishReport:
         self._exit.remove()
         hold_run(None)
+        if self._console is not None:
+            self._console.stop()
         try:
             if self._unlogged:
                 self.log({})

@@ -15,18 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.credentials import load_credential, server_url
-from holdfast.errors import HoldfastError, LocalFileError, StoredFileNotFoundError, VaultUnavailableError
+from holdfast.errors import (
+    HoldfastError,
+    LocalFileError,
+    SettingsError,
+    StoredFileNotFoundError,
+    VaultUnavailableError,
+)
 from holdfast.names import check_label, new_run_id
 from holdfast.rundir.facts import Finished, Opened, Registered, Restored, Watched, from_records, to_record
 from holdfast.rundir.layout import RunDirectory, find_run_directories
 from holdfast.rundir.processes import boot_name, host_name, process_is_alive, process_start
 from holdfast.rundir.records import RecordReader, RecordWriter
 from holdfast.settings import HeldRun, Settings, hold_run, launcher_rank
+from holdfast.training.console import Console, OutputLog
 from holdfast.training.disabled import DisabledRun
 from holdfast.training.ending import read_progress
 from holdfast.training.launch import CaptureProcess, SyncerProcess, add_pending, remove_pending, revive
 from holdfast.training.records import last_step, values_of
-from holdfast.training.rules import CAPTURED, HISTORY, OWN_FILES, SUMMARY
+from holdfast.training.rules import CAPTURED, HISTORY, OUTPUT, OWN_FILES, SUMMARY
 from holdfast.training.run import Restorer, Run
 from holdfast.training.surroundings import imports_for_spawn, run_is_held_above
 from holdfast.training.synclog import SyncLog, rebuilt_error
@@ -102,6 +109,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
             directory, opened, found, settings=settings, journal=journal, terminal=terminal, restorer=restorer
         )
     capture = CaptureProcess(directory, settings, terminal)
+    console = _console(directory, opened, settings, terminal)
     run = Run(
         directory,
         opened,
@@ -110,6 +118,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         log=log,
         syncer=syncer,
         capture=capture,
+        console=console,
         terminal=terminal,
         restorer=restorer,
         step=past.step,
@@ -122,6 +131,8 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
         _start_syncers(directory, opened, settings, syncer, terminal)
     capture.start()
     hold_run(HeldRun(opened.run_id, opened.rank, opened.pid, opened.pid_started))
+    if console is not None:
+        console.start()
     _greet(directory, opened, settings, terminal)
     return run
 
@@ -282,6 +293,8 @@ def _take_up(
             return None
         return directory.files / name
 
+    if settings.console != "off":
+        fetch(OUTPUT)
     if opened.rank == 0:
         if found.step is not None:
             fetch(HISTORY)
@@ -290,6 +303,19 @@ def _take_up(
     step = None if history is None else last_step(history)
     values = {} if summary is None else json.loads(summary.read_bytes())
     return _Past(found.config, 0 if step is None else step + 1, values)
+
+
+def _console(
+    directory: RunDirectory, opened: Opened, settings: Settings, terminal: Terminal
+) -> Console | None:
+    if settings.console == "off":
+        return None
+    keys = [settings.api_key] if settings.api_key else []
+    with contextlib.suppress(SettingsError):  # who needs the credentials says what is wrong with them
+        credential = load_credential(settings.home, opened.base_url) if opened.base_url else None
+        keys += [credential.api_key] if credential else []
+    path = directory.files / opened.own_name(OUTPUT)
+    return Console(OutputLog(path, keys, terminal.warn))
 
 
 def _abandon(directory: RunDirectory, opened: Opened, settings: Settings, syncer: SyncerProcess) -> None:

@@ -55,6 +55,7 @@ class RunUnderTest:
             log=log,
             syncer=NoSyncer(self.directory, self.settings, log, terminal) if mode == "online" else None,
             capture=CaptureProcess(self.directory, self.settings, terminal),
+            console=None,
             terminal=terminal,
             restorer=self._restore,
         )
