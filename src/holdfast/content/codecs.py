@@ -48,33 +48,51 @@ _DECODER_OPTIONS: dict[int, int] = {
 }
 
 
-def encode(data: Bytes, word: int = 1) -> tuple[Codec, Bytes]:
-    """Return the codec that pays for these bytes, and the bytes to store.
+class Encoder:
+    """Encodes chunks one after the other; making a new one costs as much as a sample. For use from one thread."""
 
-    Args:
-        data: The raw bytes of a chunk.
-        word: The size of the numbers inside: 1, 2, 4 or 8.
+    def __init__(self) -> None:
+        self._compressors: dict[int, zstd.ZstdCompressor] = {}
 
-    Returns:
-        ``Codec.RAW`` and the very object given, unless two samples promise to shrink below nine tenths and
-        the result is smaller than the raw bytes.
-    """
-    if len(data) < _SMALLEST_WORTH_ENCODING:
-        return Codec.RAW, data
-    sample = _sample(data, word)
-    stored = _compress(sample, word)
-    if len(stored) >= _WORTH * len(sample):
-        return Codec.RAW, data
-    if sample is not data:
-        stored = _compress(data, word)
-    if len(stored) >= len(data):
-        return Codec.RAW, data
-    return _CODEC_OF_WORD[word], stored
+    def encode(self, data: Bytes, word: int = 1) -> tuple[Codec, Bytes]:
+        """Return the codec that pays for these bytes, and the bytes to store.
 
+        Args:
+            data: The raw bytes of a chunk.
+            word: The size of the numbers inside: 1, 2, 4 or 8.
 
-def best_word(sample: Bytes) -> int:
-    """Guess the size of the numbers in a sample of unknown type: 1, 2, 4 or 8, whichever compresses best."""
-    return min(_CODEC_OF_WORD, key=lambda word: len(_compress(sample, word)))
+        Returns:
+            ``Codec.RAW`` and the very object given, unless two samples promise to shrink below nine tenths and
+            the result is smaller than the raw bytes.
+        """
+        if len(data) < _SMALLEST_WORTH_ENCODING:
+            return Codec.RAW, data
+        sample = _sample(data, word)
+        stored = self._compress(sample, word)
+        if len(stored) >= _WORTH * len(sample):
+            return Codec.RAW, data
+        if sample is not data:
+            stored = self._compress(data, word)
+        if len(stored) >= len(data):
+            return Codec.RAW, data
+        return _CODEC_OF_WORD[word], stored
+
+    def best_word(self, sample: Bytes) -> int:
+        """Guess the size of the numbers in a sample of unknown type: 1, 2, 4 or 8, whichever compresses best."""
+        return min(_CODEC_OF_WORD, key=lambda word: len(self._compress(sample, word)))
+
+    def _compress(self, data: Bytes, word: int) -> bytes:
+        """Group and compress into one frame, whose blocks end where a group does: each has its own statistics."""
+        # One that fails half-way is not put back.
+        compressor = self._compressors.pop(word, None) or zstd.ZstdCompressor(
+            options=_PLAIN_OPTIONS if word == 1 else _GROUPED_OPTIONS
+        )
+        compressor.set_pledged_input_size(len(data))
+        *groups, last = _groups(data, word)
+        parts = [compressor.compress(group, zstd.ZstdCompressor.FLUSH_BLOCK) for group in groups]
+        parts.append(compressor.compress(last, zstd.ZstdCompressor.FLUSH_FRAME))
+        self._compressors[word] = compressor
+        return b"".join(parts)
 
 
 def decode(codec: int, stored: Bytes, raw_len: int) -> bytes:
@@ -117,15 +135,6 @@ def _sample(data: Bytes, word: int) -> Bytes:
     view = memoryview(data)
     second = len(data) // 2 // word * word
     return bytes(view[:_SAMPLE_BYTES]) + bytes(view[second : second + _SAMPLE_BYTES])
-
-
-def _compress(data: Bytes, word: int) -> bytes:
-    """Group and compress into one frame, whose blocks end where a group does: each has its own statistics."""
-    compressor = zstd.ZstdCompressor(options=_PLAIN_OPTIONS if word == 1 else _GROUPED_OPTIONS)
-    compressor.set_pledged_input_size(len(data))
-    *groups, last = _groups(data, word)
-    parts = [compressor.compress(group, zstd.ZstdCompressor.FLUSH_BLOCK) for group in groups]
-    return b"".join([*parts, compressor.compress(last, zstd.ZstdCompressor.FLUSH_FRAME)])
 
 
 def _groups(data: Bytes, word: int) -> list[Bytes]:

@@ -17,11 +17,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
-from holdfast.content.codecs import MAX_CHUNK_BYTES, Codec, decode, encode
+from holdfast.content.codecs import MAX_CHUNK_BYTES, Codec, Encoder, decode
 from holdfast.content.hashing import Bytes, ChunkHasher, chunk_id, content_digest
 from holdfast.content.manifests import MAX_SEGMENT_REFS, REF_BYTES, decode_refs
 from holdfast.errors import CorruptContentError, MalformedContentError, UsageError
@@ -49,8 +48,12 @@ class Kind(IntEnum):
     SEGMENT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class FrameEntry:
+# An enum is called for each frame of a pack, and costs as much as hashing some KiB.
+_KINDS = {int(kind): kind for kind in Kind}
+_CODECS = {int(codec): codec for codec in Codec}
+
+
+class FrameEntry(NamedTuple):
     """What a frame's header says, and where the frame begins in what was read."""
 
     id: bytes
@@ -77,6 +80,7 @@ class PackBuilder:
 
     def __init__(self, domain_key: bytes) -> None:
         self._key = domain_key
+        self._encoder = Encoder()
         self._pieces: list[Bytes] = [_PACK_MAGIC]
         self._entries: list[FrameEntry] = []
         self._ids: set[tuple[bytes, Kind]] = set()
@@ -118,7 +122,7 @@ class PackBuilder:
             raise UsageError("The pack is full.")
         if (id, kind) in self._ids:
             return 0
-        codec, stored = (Codec.RAW, data) if kind is Kind.SEGMENT else encode(data, word)
+        codec, stored = (Codec.RAW, data) if kind is Kind.SEGMENT else self._encoder.encode(data, word)
         self._ids.add((id, kind))
         entry = FrameEntry(id, kind, codec, self._offset, len(stored), len(data))
         self._entries.append(entry)
@@ -161,8 +165,8 @@ def _parse_header(header: Bytes, offset: int) -> tuple[FrameEntry, bytes]:
         raise MalformedContentError(f"There is no frame at byte {offset}.")
     raw = codec == Codec.RAW
     sane = (
-        codec <= max(Codec)
-        and kind <= max(Kind)
+        codec in _CODECS
+        and kind in _KINDS
         and zero == 0
         and 0 < raw_len <= MAX_CHUNK_BYTES
         and (stored_len == raw_len and check == _NO_CHECK if raw else 0 < stored_len < raw_len)
@@ -170,7 +174,7 @@ def _parse_header(header: Bytes, offset: int) -> tuple[FrameEntry, bytes]:
     )
     if not sane:
         raise MalformedContentError(f"The frame at byte {offset} has an impossible header.")
-    return FrameEntry(id_, Kind(kind), Codec(codec), offset, stored_len, raw_len), check
+    return FrameEntry(id_, _KINDS[kind], _CODECS[codec], offset, stored_len, raw_len), check
 
 
 class PackParser:

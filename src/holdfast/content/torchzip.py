@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from holdfast.content.codecs import best_word
+from holdfast.content.codecs import Encoder
 from holdfast.content.pieces import Plan, PlannedSplitter, ReadAt
 from holdfast.errors import MalformedContentError
 
@@ -160,4 +160,4 @@ def _word_of(entry: Entry, begin: int, read_at: ReadAt) -> int:
     """Guess the size of the numbers in a record, whose type only the pickle beside it knows."""
     if entry.is_compressed or entry.stored_len < _SAMPLE_BYTES:
         return 1
-    return best_word(read_at(begin + entry.stored_len // 2 // 8 * 8, _SAMPLE_BYTES))
+    return Encoder().best_word(read_at(begin + entry.stored_len // 2 // 8 * 8, _SAMPLE_BYTES))

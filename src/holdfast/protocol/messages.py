@@ -332,7 +332,12 @@ class PackRange(Message):
 
 
 class ReadQuery(Message):
+    """Asks for the bytes of some ranges, one after the other."""
+
     ranges: list[PackRange] = Field(max_length=16_384)
+    is_checked: bool = True
+    """The vault checks each frame before its first byte. False: it leaves that to the caller, who asks again with True
+    for a frame that does not match, so that the vault learns of the damage and says what is hit."""
 
 
 class Verified(Message):

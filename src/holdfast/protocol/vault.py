@@ -173,7 +173,7 @@ class Vault(Protocol):
     def read(self, run: RunPath, query: ReadQuery) -> Iterator[bytes | memoryview]:
         """Yield the bytes of the ranges, one after the other, in pieces of any size.
 
-        Each frame is checked before its first byte is yielded.
+        Each frame is checked before its first byte is yielded, unless the query says that the caller does.
 
         Raises:
             StoredFileNotFoundError: A pack is not referred to by this run.

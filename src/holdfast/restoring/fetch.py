@@ -2,7 +2,8 @@
 
 **How it works.** Four readers take requests from one queue. The frames of a request come in the order that was asked,
 so the first frame that has not come yet is the one to go on with after a cut, and the one to blame for damage. A
-damaged frame is asked for once more (the wire may be at fault) and then given up; the others of the request go on.
+damaged frame is asked for once more, checked by the vault this time (the wire may be at fault, or the vault learns of
+the damage), and then given up; the others of the request go on.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Fetcher(Generic[Use]):
         while missing and not self._stop.is_set():
             before = len(missing)
             try:
-                self._read(missing)
+                self._read(missing, is_checked=damaged + tries > 0)
             except IntegrityError as exc:
                 damaged = 1 if len(missing) < before else damaged + 1
                 if damaged >= TRIES_FOR_A_DAMAGED_FRAME:
@@ -100,10 +101,10 @@ class Fetcher(Generic[Use]):
                 if tries >= TRIES_WITHOUT_PROGRESS or self._stop.wait(FIRST_PAUSE_S * 2**tries):
                     raise
 
-    def _read(self, missing: deque[Frame[Use]]) -> None:
+    def _read(self, missing: deque[Frame[Use]], *, is_checked: bool) -> None:
         """Read until ``missing`` is empty; frames leave it as they are delivered."""
         reader = FrameReader()
-        for data in self._vault.read(self._run, query_of(missing)):
+        for data in self._vault.read(self._run, query_of(missing, is_checked=is_checked)):
             for entry, stored in reader.feed(data):
                 self._take(missing, entry, stored)
             if self._stop.is_set():

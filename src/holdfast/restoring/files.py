@@ -274,7 +274,7 @@ class _Restore:
                     frame = Frame(place.id, place.raw_len, packs[place.pack], place.offset, place.frame_len)
                     frames[place.id] = frame
                 frame.uses.append((task, offset))
-            task.expect(len(missing))
+            task.expect(missing)
             if not missing:
                 self._complete(task)
         return list(frames.values())

@@ -77,6 +77,8 @@ class Folders:
         self.root = root.absolute()
         self._lock = threading.Lock()
         self._open: OrderedDict[Parts, Folder] = OrderedDict()
+        self.open_files = threading.Semaphore(_KEPT_OPEN)
+        """Held for each file that stays open from one chunk to the next."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._top = Folder(os.open(self.root, _OPEN), self.root)

@@ -26,7 +26,8 @@ from collections.abc import Iterator
 
 from holdfast.content.hashing import Bytes, content_digest
 from holdfast.protocol.messages import FileInfo
-from holdfast.restoring.disk import file_digest, start_writing
+from holdfast.restoring.digest import ArrivingDigest
+from holdfast.restoring.disk import start_writing
 from holdfast.restoring.folders import Folder, Folders, Parts
 from holdfast.rundir.processes import boot_name, host_name, process_is_alive, process_start
 from holdfast.sync.watch import PART_SUFFIX
@@ -39,6 +40,7 @@ _NAME_BYTES = 160
 _FOREIGN_IS_DEAD_AFTER_S = 24 * 3600.0
 _ABANDONED = "00000000-0-0"
 _WRITE_EARLY_FROM = 256 << 10
+_KEPT_OPEN_FROM = 4 << 20
 
 
 class Part:
@@ -57,6 +59,10 @@ class Part:
         self._file_tag = content_digest(self.target.encode())[:6].hex()
         self._content_tag = info.digest[:8].hex()
         self.name = self._named(_owner())
+        self._lock = threading.Lock()
+        self._fd = -1
+        self._users = 0
+        self._may_stay_open = info.size >= _KEPT_OPEN_FROM
 
     def _named(self, owner: str) -> str:
         shown = self.target.encode()[:_NAME_BYTES].decode(errors="ignore")
@@ -95,10 +101,15 @@ class Part:
 
     def write(self, offset: int, data: Bytes) -> None:
         """Write verified bytes."""
-        with self._opened(os.O_WRONLY | os.O_CREAT) as fd:
+        with self._kept() as fd:
             _write_all(fd, offset, data)
             if len(data) >= _WRITE_EARLY_FROM:
                 start_writing(fd, offset, len(data))
+
+    def hash_some(self, arrived: ArrivingDigest) -> None:
+        """Go on with the digest of what was written."""
+        with self._kept() as fd:
+            arrived.hash_some(fd)
 
     def write_whole(self, data: Bytes) -> int:
         """Write the verified bytes of the whole file, with its mode and time; return the device that it is on."""
@@ -106,16 +117,46 @@ class Part:
             _write_all(fd, 0, data)
             return self._dress(fd)
 
-    def settle(self) -> tuple[int, bytes]:
+    def settle(self, arrived: ArrivingDigest) -> tuple[int, bytes]:
         """Give the part the size, mode and time of the version; return its device and the digest of its bytes."""
+        self._let_go()
         with self._opened(os.O_RDWR | os.O_CREAT) as fd:
             os.ftruncate(fd, self._info.size)
-            return self._dress(fd), file_digest(fd)
+            return self._dress(fd), arrived.finish(fd)
 
     def _dress(self, fd: int) -> int:
         os.fchmod(fd, self._info.mode & 0o777 | stat.S_IRUSR)
         os.utime(fd, ns=(self._info.mtime_ns, self._info.mtime_ns))
         return os.fstat(fd).st_dev
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[int]:
+        """Open the part, and leave it open for the next chunk if that may be."""
+        with self._lock:
+            if self._fd < 0:
+                self._fd = self.open(os.O_RDWR | os.O_CREAT)
+                self._may_stay_open = self._may_stay_open and self._folders.open_files.acquire(blocking=False)
+            self._users += 1
+        try:
+            yield self._fd
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._may_stay_open:
+                    self._close_if_unused()
+
+    def _let_go(self) -> None:
+        """Close the part once nobody is at it."""
+        with self._lock:
+            if self._fd >= 0 and self._may_stay_open:
+                self._folders.open_files.release()
+            self._may_stay_open = False
+            self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._fd >= 0 and not self._users:
+            os.close(self._fd)
+            self._fd = -1
 
     @contextlib.contextmanager
     def _opened(self, flags: int) -> Iterator[int]:
@@ -127,11 +168,13 @@ class Part:
 
     def discard(self) -> None:
         """Remove the part, if there is one."""
+        self._let_go()
         with contextlib.suppress(FileNotFoundError), self._folders.hold(self.parts) as folder:
             folder.unlink(self.name)
 
     def abandon(self) -> None:
         """Leave the part to the next restore, whichever process that is in."""
+        self._let_go()
         with contextlib.suppress(FileNotFoundError), self._folders.hold(self.parts) as folder:
             folder.rename(self.name, self._named(_ABANDONED))
 

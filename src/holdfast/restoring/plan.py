@@ -46,7 +46,7 @@ def plan_requests(frames: Sequence[Frame[Use]]) -> list[list[Frame[Use]]]:
     return requests
 
 
-def query_of(frames: Iterable[Frame[Use]]) -> ReadQuery:
+def query_of(frames: Iterable[Frame[Use]], *, is_checked: bool = True) -> ReadQuery:
     """Return the query that yields exactly these frames, in this order; neighbours share a range."""
     ranges: list[tuple[str, int, int]] = []
     for frame in frames:
@@ -55,5 +55,6 @@ def query_of(frames: Iterable[Frame[Use]]) -> ReadQuery:
         else:
             ranges.append((frame.pack, frame.offset, frame.offset + frame.length))
     return ReadQuery(
-        ranges=[PackRange(pack=pack, offset=start, length=end - start) for pack, start, end in ranges]
+        ranges=[PackRange(pack=pack, offset=start, length=end - start) for pack, start, end in ranges],
+        is_checked=is_checked,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.content.hashing import Bytes, content_digest
 from holdfast.content.manifests import ChunkPlace
 from holdfast.errors import CorruptContentError, HoldfastError
 from holdfast.protocol.messages import FileInfo
+from holdfast.restoring.digest import ArrivingDigest
 from holdfast.restoring.folders import Folders, disk_error
 from holdfast.restoring.parts import Part
 
@@ -36,15 +38,20 @@ class FileTask:
         self._missing = 0
         self._is_complete = False
         self._digest: bytes | None = None
+        self._arrived = ArrivingDigest(info.size)
 
     @property
     def path(self) -> Path:
         """The target, absolute."""
         return self._root / self.info.name
 
-    def expect(self, chunks: int) -> None:
-        """Set how many chunks are to come."""
-        self._missing = chunks
+    def expect(self, missing: Sequence[tuple[int, ChunkPlace]]) -> None:
+        """Set which chunks are to come, by their offsets; the others are in the part."""
+        self._missing = len(missing)
+        at = 0
+        for offset, place in [*missing, (self.info.size, None)]:
+            self._arrived.add(at, offset - at)
+            at = offset + (place.raw_len if place else 0)
 
     def write(self, offset: int, data: Bytes) -> bool:
         """Write a verified chunk that was expected; tell whether it was the last one.
@@ -59,6 +66,8 @@ class FileTask:
                 self._digest = content_digest(data)
             else:
                 self.part.write(offset, data)
+                self._arrived.add(offset, len(data))
+                self.part.hash_some(self._arrived)
         except OSError as exc:
             self.fail(disk_error(exc, self.path))
             return False
@@ -70,7 +79,7 @@ class FileTask:
         """Verify the whole content and give the part its mode and time. Failures are noted in ``error``."""
         try:
             if self._digest is None:
-                self.device, self._digest = self.part.settle()
+                self.device, self._digest = self.part.settle(self._arrived)
         except OSError as exc:
             self.fail(disk_error(exc, self.path))
             return False

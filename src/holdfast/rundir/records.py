@@ -84,6 +84,14 @@ class RecordReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._seen = 0
+
+    def has_grown(self) -> bool:
+        """Tell, for the price of one stat, whether there may be something to read."""
+        try:
+            return self._path.stat().st_size != self._seen
+        except OSError:
+            return False
 
     def read(self) -> list[Record]:
         """Return the records that were completed since the last call."""
@@ -93,6 +101,7 @@ class RecordReader:
                 data = file.read()
         except FileNotFoundError:
             return []
+        self._seen = self._offset + len(data)
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         records = []

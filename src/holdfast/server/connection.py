@@ -61,6 +61,8 @@ class Connection(HttpToolsProtocol):
         self._held: list[bytes] = []
         self._held_bytes = 0
         super().on_headers_complete()
+        if self._length is not None and self._length > BATCH_BYTES:
+            self.flow.pause_reading()  # until the app asks for the body, or a worker takes it from the socket
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)

@@ -16,14 +16,17 @@ it cannot (TLS, a client that waits for a go-ahead, requests in a pipeline), bod
 from __future__ import annotations
 
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from starlette.requests import ClientDisconnect
 
 from holdfast.server.patience import Patience
+from holdfast.vault.blobs import BlobSlice
 
 _BLOCK_BYTES = 1 << 20
 
@@ -44,7 +47,7 @@ class DirectSocket:
         """Receive as many bytes as fit and return their number: all, unless the client has gone."""
         filled = 0
         while filled < len(view):
-            count = self._patiently(self._socket.recv_into, view[filled:])
+            count = self._patiently(partial(self._socket.recv_into, view[filled:]))
             if count == 0:
                 raise ClientDisconnect
             filled += count
@@ -54,7 +57,23 @@ class DirectSocket:
         """Send all of it."""
         view = memoryview(data).cast("B")
         while view:
-            view = view[self._patiently(self._socket.send, view) :]
+            view = view[self._patiently(partial(self._socket.send, view)) :]
+
+    def send_file(self, part: BlobSlice) -> None:
+        """Send a part of a file without reading it into this process; where the file is cut, so is the answer."""
+        done = 0
+        while done < part.length:
+            done += self._patiently(partial(self._send_some, part, done))
+
+    def _send_some(self, part: BlobSlice, done: int) -> int:
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
+        if not writable.poll((self._socket.gettimeout() or 0) * 1000):
+            raise TimeoutError
+        count = os.sendfile(self._socket.fileno(), part.fd, part.offset + done, part.length - done)
+        if count == 0:
+            raise EOFError
+        return count
 
     def shut(self) -> None:
         """Wake the worker: the connection is over. From any thread."""
@@ -65,12 +84,12 @@ class DirectSocket:
         """Give the descriptor back; the connection stays as it is."""
         self._socket.close()
 
-    def _patiently(self, move: Callable[[memoryview], int], view: memoryview) -> int:
+    def _patiently(self, move: Callable[[], int]) -> int:
         began = time.monotonic()
         try:
             self._socket.settimeout(max(self._patience.left_s, 0.001))
-            count = move(view)
-        except OSError as exc:
+            count = move()
+        except (OSError, EOFError) as exc:
             raise ClientDisconnect from exc
         self._patience.spend(time.monotonic() - began, count)
         return count

@@ -71,7 +71,7 @@ def files_router(slots: Slots) -> APIRouter:
     def read(vault: CallersVault, run: Run, query: ReadQuery) -> Response:
         """The bytes of ranges of packs, one after the other; a cut connection means an error."""
         size_bytes = sum(part.length for part in query.ranges)
-        return StreamAnswer(iter(vault.read(run, query)), size_bytes, slots)
+        return StreamAnswer(vault.read_pieces(run, query), size_bytes, slots)
 
     @router.post("/verify")
     def verify(vault: CallersVault, run: Run, query: ReadQuery) -> Verified:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from typing import TypeAlias
 
 from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
@@ -16,8 +17,11 @@ from holdfast.server.connection import DIRECT, Connection
 from holdfast.server.direct import DirectSocket
 from holdfast.server.gate import Exchange
 from holdfast.server.slots import Slots
+from holdfast.vault.blobs import BlobSlice, read_out
 
 BLOCK_BYTES = 1 << 20
+
+Piece: TypeAlias = bytes | memoryview | BlobSlice
 
 
 class StreamAnswer(Response):
@@ -27,7 +31,8 @@ class StreamAnswer(Response):
     later cuts the connection: the client has the size and sees that it is not whole.
 
     Args:
-        pieces: Blocking; used by one worker thread at a time and closed at the end.
+        pieces: Blocking; used by one worker thread at a time and closed at the end. A slice of a file is sent by
+            the system itself where the socket can be lent.
         size_bytes: How many bytes it yields in all.
         slots: Bounds how many of these run at once.
         status: The HTTP status.
@@ -37,7 +42,7 @@ class StreamAnswer(Response):
 
     def __init__(
         self,
-        pieces: Iterator[bytes | memoryview],
+        pieces: Iterator[Piece],
         size_bytes: int,
         slots: Slots,
         *,
@@ -68,7 +73,8 @@ class StreamAnswer(Response):
         exchange: Exchange = scope["state"]["exchange"]
         lent = await connection.lend_answer(exchange.patience)
         if lent is None:
-            await self._send_through(block, receive, send)
+            self._blocks = read_out(chain([block], self._blocks), BLOCK_BYTES)
+            await self._send_through(await self._next(), receive, send)
         else:
             sent = 0
             try:
@@ -81,14 +87,18 @@ class StreamAnswer(Response):
             exchange.sent_bytes += sent
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _send_all(self, block: bytes | memoryview, lent: DirectSocket) -> int:
+    def _send_all(self, block: Piece, lent: DirectSocket) -> int:
         sent = 0
         for each in chain([block], self._blocks):
-            lent.send(each)
-            sent += len(each)
+            if isinstance(each, BlobSlice):
+                lent.send_file(each)
+                sent += each.length
+            else:
+                lent.send(each)
+                sent += len(each)
         return sent
 
-    async def _send_through(self, block: bytes | memoryview, receive: Receive, send: Send) -> None:
+    async def _send_through(self, block: Piece, receive: Receive, send: Send) -> None:
         """Send by way of the event loop, while a worker reads one block ahead."""
         gone = asyncio.create_task(_disconnected(receive))
         try:
@@ -103,15 +113,21 @@ class StreamAnswer(Response):
         if block:
             raise ClientDisconnect
 
-    async def _next(self) -> bytes | memoryview:
+    async def _next(self) -> Piece:
         return await run_sync(next, self._blocks, b"", limiter=self._slots.workers)
 
 
-def _blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+def _blocks(pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Join small pieces, so that a thousand of them are not a thousand trips between threads."""
     held: list[bytes | memoryview] = []
     size = 0
     for piece in pieces:
+        if isinstance(piece, BlobSlice):
+            if held:
+                yield b"".join(held)
+                held, size = [], 0
+            yield piece
+            continue
         held.append(piece)
         size += len(piece)
         if size >= BLOCK_BYTES:
@@ -121,7 +137,7 @@ def _blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview
         yield b"".join(held)
 
 
-def _close(pieces: Iterator[bytes | memoryview]) -> None:
+def _close(pieces: Iterator[Piece]) -> None:
     close = getattr(pieces, "close", None)
     if close is not None:
         close()

@@ -57,6 +57,7 @@ from holdfast.sync.workers import Idle, LeasedVault, Report
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
+_GLANCE_S = 0.01
 TRAINER_LOOK_S = 0.5
 GIVE_UP_S = 24 * 3600.0
 """How long after the end of the run the vault may be out of reach until the syncer goes."""
@@ -205,12 +206,19 @@ class Follower:
             if report is not None:
                 return report
             self._show_progress()
+            self._rest_until(time.monotonic() + TICK_S)
             with contextlib.suppress(Empty):
-                self._take(self._reports.get(timeout=TICK_S))
                 while True:
                     self._take(self._reports.get_nowait())
             self._ledger.flush()  # before the next job of a name begins
         return self._report()
+
+    def _rest_until(self, tick: float) -> None:
+        """Wait for a report, for a word of the training, or for the next tick."""
+        while time.monotonic() < tick and not self._journal.has_grown():
+            with contextlib.suppress(Empty):
+                self._take(self._reports.get(timeout=_GLANCE_S))
+                return
 
     def _turn(self, now: float) -> SyncReport | None:
         self._read_journal()

@@ -11,8 +11,9 @@ from holdfast.rundir.facts import Ended, NotStored, Refused, Registered, Stored,
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import RecordReader
 
-_FIRST_PAUSE_S = 0.01
+_SHORTEST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.2
+_PAUSE_OF_WAITED = 0.02
 
 
 class SyncLog:
@@ -58,19 +59,18 @@ class SyncLog:
             is_true: Asked after each look.
             timeout_s: None: no limit.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pause = _FIRST_PAUSE_S
+        began = time.monotonic()
         while True:
             self.look()
             if is_true():
                 return True
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
+            waited = time.monotonic() - began
+            pause = min(max(_SHORTEST_PAUSE_S, _PAUSE_OF_WAITED * waited), _LONGEST_PAUSE_S)
+            if timeout_s is not None:
+                if waited >= timeout_s:
                     return False
-                pause = min(pause, left)
+                pause = min(pause, timeout_s - waited)
             time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
 def rebuilt_error(fact: Refused | NotStored) -> HoldfastError:

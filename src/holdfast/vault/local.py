@@ -35,7 +35,7 @@ from holdfast.protocol.messages import (
     Verified,
 )
 from holdfast.vault import commits, deleting, ingest, reading, runs
-from holdfast.vault.blobs import Blobs, open_blobs
+from holdfast.vault.blobs import Blobs, BlobSlice, open_blobs
 from holdfast.vault.catalog.engine import Catalog
 from holdfast.vault.catalog.migrating import migrate
 from holdfast.vault.foundation import Foundation, Limits
@@ -232,13 +232,17 @@ class LocalVault:
         """See `Vault.locate`."""
         return reading.locate(self._ground, run, query)
 
-    def read(self, run: RunPath, query: ReadQuery) -> Iterator[memoryview]:
+    def read(self, run: RunPath, query: ReadQuery) -> Iterator[bytes | memoryview]:
         """See `Vault.read`."""
         return reading.read(self._ground, run, query)
 
     def verify(self, run: RunPath, query: ReadQuery) -> Verified:
         """See `Vault.verify`."""
         return Verified(size_bytes=sum(len(block) for block in self.read(run, query)))
+
+    def read_pieces(self, run: RunPath, query: ReadQuery) -> Iterator[memoryview | BlobSlice]:
+        """`read` for a server that can send parts of files: yields those as slices, each open until the next piece."""
+        return reading.pieces(self._ground, run, query)
 
     # -- deleting
 

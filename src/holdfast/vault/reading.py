@@ -2,8 +2,8 @@
 
 **Invariants**
 
-- A frame is checked before its first byte is handed out; one that is damaged is never served, and its chunk is unknown
-  to `have` from then on, until someone puts it again.
+- A frame is checked before its first byte is handed out, by us or, where the query says so, by the caller; one that
+  we find damaged is never served, and its chunk is unknown to `have` from then on, until someone puts it again.
 - Only packs that a readable version of the run refers to are read.
 - Memory is a few blocks, whatever the size of the file.
 """
@@ -45,6 +45,7 @@ from holdfast.protocol.messages import (
     PackRange,
     ReadQuery,
 )
+from holdfast.vault.blobs import BlobSlice, read_out
 from holdfast.vault.catalog import content, files, runs
 from holdfast.vault.foundation import Foundation
 from holdfast.vault.runs import check_limit
@@ -247,10 +248,18 @@ def _places(
 # ---------------------------------------------------------------- bytes
 
 
-def read(ground: Foundation, path: RunPath, query: ReadQuery) -> Iterator[memoryview]:
+def read(ground: Foundation, path: RunPath, query: ReadQuery) -> Iterator[bytes | memoryview]:
     """See `Vault.read`."""
+    return read_out(pieces(ground, path, query), ground.blobs.read_bytes)
+
+
+def pieces(ground: Foundation, path: RunPath, query: ReadQuery) -> Iterator[memoryview | BlobSlice]:
+    """Yield what `Vault.read` yields; what need not be checked, as slices where the store has such.
+
+    A slice is open until the next piece is asked for.
+    """
     reader = ground.catalog.read(_open_reader, ground, path, {each.pack for each in query.ranges})
-    return reader.read(query.ranges)
+    return reader.read(query.ranges, is_checked=query.is_checked)
 
 
 def _open_reader(connection: Connection, ground: Foundation, path: RunPath, packs: set[str]) -> _Reader:
@@ -272,9 +281,19 @@ class _Reader:
         self._run = run
         self._packs = packs
 
-    def read(self, ranges: Sequence[PackRange]) -> Iterator[memoryview]:
+    def read(self, ranges: Sequence[PackRange], *, is_checked: bool) -> Iterator[memoryview | BlobSlice]:
         for each in ranges:
-            yield from self._read_range(each)
+            part = None if is_checked else self._slice(each)
+            if part is None:
+                yield from self._read_range(each)
+                continue
+            try:
+                yield part
+            finally:
+                part.close()
+
+    def _slice(self, each: PackRange) -> BlobSlice | None:
+        return self._ground.blobs.slice(self._packs[each.pack][1], each.offset, each.length)
 
     def _read_range(self, each: PackRange) -> Iterator[memoryview]:
         at, end = each.offset, each.offset + each.length

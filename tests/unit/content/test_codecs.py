@@ -8,7 +8,7 @@ from backports import zstd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from holdfast.content.codecs import MAX_CHUNK_BYTES, Codec, best_word, decode, encode
+from holdfast.content.codecs import MAX_CHUNK_BYTES, Codec, Encoder, decode
 from holdfast.errors import MalformedContentError
 
 numpy = pytest.importorskip("numpy")
@@ -39,7 +39,7 @@ def compressible(size: int, seed: int) -> bytes:
 @example(compressible(16385, 1), 4)
 @settings(max_examples=60, deadline=None)
 def test_what_is_encoded_decodes_to_the_same_bytes(data, word):
-    codec, stored = encode(data, word)
+    codec, stored = Encoder().encode(data, word)
 
     assert decode(codec, stored, len(data)) == data
     assert len(stored) < len(data) or stored is data
@@ -48,8 +48,8 @@ def test_what_is_encoded_decodes_to_the_same_bytes(data, word):
 def test_incompressible_data_is_returned_as_the_very_object():
     view = memoryview(NOISE)
 
-    assert encode(view, 4) == (Codec.RAW, view)
-    assert encode(view, 4)[1] is view
+    assert Encoder().encode(view, 4) == (Codec.RAW, view)
+    assert Encoder().encode(view, 4)[1] is view
 
 
 def test_data_that_betrays_its_samples_is_stored_raw():
@@ -57,7 +57,7 @@ def test_data_that_betrays_its_samples_is_stored_raw():
     half = MAX_CHUNK_BYTES // 2
     data[half : half + 8192] = data[:8192]
 
-    assert encode(data) == (Codec.RAW, data)
+    assert Encoder().encode(data) == (Codec.RAW, data)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_data_that_betrays_its_samples_is_stored_raw():
 def test_weights_of_any_size_and_alignment_reach_the_ratio(dtype, word, limit, shift, size):
     data = weights(dtype)[shift:][:size]
 
-    codec, stored = encode(data, word)
+    codec, stored = Encoder().encode(data, word)
 
     assert codec == {2: Codec.GROUP2, 4: Codec.GROUP4, 8: Codec.GROUP8}[word]
     assert len(stored) <= limit * len(data)
@@ -77,11 +77,13 @@ def test_weights_of_any_size_and_alignment_reach_the_ratio(dtype, word, limit, s
 
 @pytest.mark.parametrize(("dtype", "word"), [("bf16", 2), ("fp32", 4), ("fp64", 8)])
 def test_the_word_of_weights_is_guessed_from_a_sample(dtype, word):
-    assert best_word(weights(dtype)[: 8 << 10]) == word
+    assert Encoder().best_word(weights(dtype)[: 8 << 10]) == word
 
 
 def test_the_word_of_text_is_one():
-    assert best_word(b"".join(b"step %d loss 0.%d\n" % (i, i * 7919 % 1000) for i in range(500))) == 1
+    assert (
+        Encoder().best_word(b"".join(b"step %d loss 0.%d\n" % (i, i * 7919 % 1000) for i in range(500))) == 1
+    )
 
 
 def test_a_decompression_bomb_stops_at_the_promised_length():
@@ -110,7 +112,7 @@ def test_an_impossible_length_is_refused(length):
 @pytest.mark.parametrize("word", [1, 2, 4, 8])
 def test_a_wrong_length_is_refused(difference, word):
     data = compressible(5000, 2)
-    codec, stored = encode(data, word)
+    codec, stored = Encoder().encode(data, word)
 
     with pytest.raises(MalformedContentError):
         decode(codec, stored, len(data) + difference)
@@ -118,7 +120,7 @@ def test_a_wrong_length_is_refused(difference, word):
 
 def test_bytes_after_the_frame_are_refused():
     data = compressible(5000, 2)
-    codec, stored = encode(data)
+    codec, stored = Encoder().encode(data)
 
     with pytest.raises(MalformedContentError):
         decode(codec, bytes(stored) + b"\0", len(data))
@@ -136,3 +138,17 @@ def test_an_unknown_codec_is_refused():
 def test_any_bytes_decode_or_are_malformed(codec, stored, raw_len):
     with contextlib.suppress(MalformedContentError):
         assert len(decode(codec, stored, raw_len)) == raw_len
+
+
+def test_an_encoder_encodes_each_chunk_as_a_new_one_would():
+    chunks = [compressible(40_000, seed) for seed in range(3)] + [
+        NOISE,
+        weights("fp32"),
+        b"short",
+        NOISE[:100],
+    ]
+    used = Encoder()
+
+    for word in (1, 4, 1, 2, 4):
+        for chunk in chunks:
+            assert used.encode(chunk, word) == Encoder().encode(chunk, word)

@@ -13,7 +13,8 @@ that no writer meets another and a late delete hits nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +31,44 @@ class BlobInfo:
     name: str
     size_bytes: int
     modified_at: float
+
+
+class BlobSlice:
+    """A part of a blob that lies in a file, for whoever can hand it on without reading it.
+
+    Attributes:
+        fd: The file, open for reading; its own offset means nothing.
+        offset: Where the part begins.
+        length: How many bytes it has; the file has them.
+    """
+
+    def __init__(self, fd: int, offset: int, length: int) -> None:
+        self.fd, self.offset, self.length = fd, offset, length
+
+    def blocks(self, block_bytes: int) -> Iterator[memoryview]:
+        """Yield the bytes; ends early if the file was cut meanwhile."""
+        done = 0
+        while done < self.length:
+            block = os.pread(self.fd, min(block_bytes, self.length - done), self.offset + done)
+            if not block:
+                return
+            yield memoryview(block)
+            done += len(block)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def read_out(
+    pieces: Iterable[bytes | memoryview | BlobSlice], block_bytes: int
+) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of pieces, those of slices in blocks."""
+    for piece in pieces:
+        if isinstance(piece, BlobSlice):
+            yield from piece.blocks(block_bytes)
+        else:
+            yield piece
 
 
 class BlobWriter(Protocol):
@@ -56,6 +95,9 @@ class Blobs(Protocol):
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return the bytes from ``offset``, fewer than ``length`` only where the blob ends."""
+
+    def slice(self, name: str, offset: int, length: int) -> BlobSlice | None:
+        """Open a part of a blob; None where the store keeps no files, or the part is not all there."""
 
     def size(self, name: str) -> int | None:
         """Return the size of a blob, or None if it is absent."""

@@ -24,7 +24,7 @@ import psutil
 
 from holdfast.content.hashing import Bytes
 from holdfast.errors import NotFoundError, VaultFullError, VaultUnavailableError
-from holdfast.vault.blobs import BlobInfo
+from holdfast.vault.blobs import BlobInfo, BlobSlice
 
 _INCOMING = "incoming"
 _PART_AGE_S = 24 * 3600
@@ -64,6 +64,17 @@ class LocalBlobs:
                 return os.pread(fd, length, offset)
             finally:
                 os.close(fd)
+
+    def slice(self, name: str, offset: int, length: int) -> BlobSlice | None:
+        """Open a part of a blob, or return None where it is not all there."""
+        try:
+            fd = os.open(self._path(name), os.O_RDONLY | _FLAGS)
+        except OSError:
+            return None
+        if os.fstat(fd).st_size < offset + length:
+            os.close(fd)
+            return None
+        return BlobSlice(fd, offset, length)
 
     def size(self, name: str) -> int | None:
         """Return the size of a blob, or None if it is absent."""

@@ -73,6 +73,9 @@ class ObjectBlobs:
                 return b""
             raise
 
+    def slice(self, name: str, offset: int, length: int) -> None:
+        """There are no files here."""
+
     def size(self, name: str) -> int | None:
         """Return the size of a blob, or None if it is absent."""
         try:

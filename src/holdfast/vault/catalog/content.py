@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from holdfast.content.manifests import decode_refs
 from holdfast.content.packs import FrameEntry, Kind
@@ -54,6 +54,12 @@ _SEGMENT_HEALS = """
 ON CONFLICT (domain_id, hash) DO UPDATE SET pack_id = excluded.pack_id
 WHERE NOT EXISTS (SELECT 1 FROM pack WHERE pack.id = segment.pack_id AND pack.state = 1)
 """
+# Asked with each pack; to put a statement together costs more than to run it.
+_PACK = select(pack).where(pack.c.domain_id == bindparam("domain"), pack.c.name == bindparam("name"))
+_NEW_PACK = pack.insert().returning(pack.c.id)
+_DAMAGED = select(chunk.c.id, chunk.c.pack_id).where(
+    chunk.c.domain_id == bindparam("domain"), chunk.c.damaged != 0
+)
 _ALSO = (
     text(
         "INSERT INTO version_pack (file_id, number, pack_id) SELECT file_id, number, :new"
@@ -111,13 +117,13 @@ def segment_refs(connection: Connection, domain_id: int, ids: bytes) -> dict[byt
 
 def find_pack(connection: Connection, domain_id: int, name: str) -> AnyRow | None:
     """Return the row of a pack by the id that its writer gave it."""
-    return connection.execute(
-        select(pack).where(pack.c.domain_id == domain_id, pack.c.name == name)
-    ).one_or_none()
+    return connection.execute(_PACK, {"domain": domain_id, "name": name}).one_or_none()
 
 
 def packs_by_id(connection: Connection, pack_ids: Collection[int]) -> dict[int, AnyRow]:
     """Return id, name, blob and state of packs, and keep them from changing until the transaction ends."""
+    if not pack_ids:
+        return {}
     rows = connection.execute(
         select(pack.c.id, pack.c.name, pack.c.blob, pack.c.state)
         .where(one_of(connection, pack.c.id, pack_ids))
@@ -160,7 +166,7 @@ def insert_pack(
         "created_at": now,
         "verified_at": now,
     }
-    pack_id = int(connection.execute(pack.insert().returning(pack.c.id), row).scalar_one())
+    pack_id = int(connection.execute(_NEW_PACK, row).scalar_one())
     chunks = [entry for entry in entries if entry.kind is Kind.CHUNK]
     damaged = _damaged(connection, domain_id)
     healed = {damaged[entry.id] for entry in chunks if entry.id in damaged} if damaged else set()
@@ -172,9 +178,7 @@ def insert_pack(
 
 
 def _damaged(connection: Connection, domain_id: int) -> dict[bytes, int]:
-    rows = connection.execute(
-        select(chunk.c.id, chunk.c.pack_id).where(chunk.c.domain_id == domain_id, chunk.c.damaged != 0)
-    )
+    rows = connection.execute(_DAMAGED, {"domain": domain_id})
     return {bytes(row.id): row.pack_id for row in rows}
 
 

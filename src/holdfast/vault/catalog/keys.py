@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import hmac
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from holdfast.vault.catalog.bulk import OR_IGNORE, insert_rows
 from holdfast.vault.catalog.schema import account, api_key, entity
+
+# Asked with each request; to put the statement together costs more than to run it.
+_VALID = (
+    select(api_key.c.hash, account.c.name, entity.c.name)
+    .join(account, account.c.id == api_key.c.account_id)
+    .join(entity, entity.c.id == account.c.entity_id)
+    .where(
+        api_key.c.hash == bindparam("hash"),
+        api_key.c.revoked_at.is_(None),
+        account.c.disabled_at.is_(None),
+        or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > bindparam("now")),
+    )
+)
 
 
 def keys_exist(connection: Connection) -> bool:
@@ -32,17 +45,7 @@ def add_key(
 
 def find_key(connection: Connection, key_hash: bytes, *, now: float) -> tuple[str, str] | None:
     """Return the names of user and entity of a key that is valid now, or None."""
-    row = connection.execute(
-        select(api_key.c.hash, account.c.name, entity.c.name)
-        .join(account, account.c.id == api_key.c.account_id)
-        .join(entity, entity.c.id == account.c.entity_id)
-        .where(
-            api_key.c.hash == key_hash,
-            api_key.c.revoked_at.is_(None),
-            account.c.disabled_at.is_(None),
-            or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > now),
-        )
-    ).first()
+    row = connection.execute(_VALID, {"hash": key_hash, "now": now}).first()
     if row is None or not hmac.compare_digest(bytes(row[0]), key_hash):
         return None
     return str(row[1]), str(row[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from holdfast.errors import UploadNotFoundError
 from holdfast.vault.catalog.bulk import OR_IGNORE, insert_rows
@@ -14,6 +14,29 @@ from holdfast.vault.catalog.schema import domain, idempotency, pin, project, run
 
 _SLACK = 0.1
 """An expiry is moved on only once a tenth of the time has passed, to spare a write for each request."""
+
+# Asked with each request of an upload; to put a statement together costs more than to run it.
+_UPLOAD = (
+    select(
+        upload.c.id,
+        upload.c.attempt,
+        upload.c.expires_at,
+        run.c.id,
+        run.c.project_id,
+        domain.c.id,
+        domain.c.name,
+        domain.c.key,
+    )
+    .join(run, run.c.id == upload.c.run_id)
+    .join(project, project.c.id == run.c.project_id)
+    .join(domain, domain.c.id == project.c.domain_id)
+    .where(
+        upload.c.name == bindparam("name"),
+        upload.c.created_by == bindparam("user"),
+        upload.c.expires_at > bindparam("now"),
+    )
+)
+_PINNED = select(pin.c.pack_id).where(pin.c.upload_id == bindparam("upload"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +66,7 @@ def insert_upload(
 
 def need_upload(connection: Connection, name: str, *, user: str, now: float = 0) -> UploadRow:
     """Return an upload of this user that expires after ``now``. Raises `UploadNotFoundError`."""
-    row = connection.execute(
-        select(
-            upload.c.id,
-            upload.c.attempt,
-            upload.c.expires_at,
-            run.c.id,
-            run.c.project_id,
-            domain.c.id,
-            domain.c.name,
-            domain.c.key,
-        )
-        .join(run, run.c.id == upload.c.run_id)
-        .join(project, project.c.id == run.c.project_id)
-        .join(domain, domain.c.id == project.c.domain_id)
-        .where(upload.c.name == name, upload.c.created_by == user, upload.c.expires_at > now)
-    ).one_or_none()
+    row = connection.execute(_UPLOAD, {"name": name, "user": user, "now": now}).one_or_none()
     if row is None:
         raise UploadNotFoundError(
             "The upload has ended or expired; begin a new one.", details={"upload": name}
@@ -76,7 +84,7 @@ def pin_packs(connection: Connection, upload_pk: int, pack_ids: Collection[int])
     """Keep these packs while the upload lasts."""
     if not pack_ids:
         return
-    held = set(connection.execute(select(pin.c.pack_id).where(pin.c.upload_id == upload_pk)).scalars())
+    held = set(connection.execute(_PINNED, {"upload": upload_pk}).scalars())
     rows = [(upload_pk, id_) for id_ in sorted(set(pack_ids) - held)]
     insert_rows(connection, (pin.c.upload_id, pin.c.pack_id), rows, ending=OR_IGNORE)
 
