@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import signal
@@ -68,6 +69,7 @@ def follow(directory: RunDirectory, settings: Settings, stop: threading.Event) -
     except HoldfastError as exc:
         _refuse(directory, exc)
         raise
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     try:
         return sync_directory(directory, vault, base_url=opened.base_url, follow=True, stop=stop)
     finally:

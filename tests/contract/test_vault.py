@@ -1005,6 +1005,36 @@ def test_verify_tells_whether_frames_lie_whole_on_the_disk(vault, place, run):
         vault.verify(run, ReadQuery(ranges=ranges))
 
 
+def test_who_checks_by_himself_gets_the_same_bytes(vault, run):
+    store(vault, run, "a", noise(2_500_000))
+    ranges = ranges_of(vault, run, "a")
+
+    checked, unchecked = (
+        b"".join(vault.read(run, ReadQuery(ranges=ranges, is_checked=is_checked)))
+        for is_checked in (True, False)
+    )
+
+    assert unchecked == checked
+    assert len(checked) == sum(each.length for each in ranges)
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_cut_pack_is_reported_as_damage(vault, place, run, is_checked):
+    upload = vault.begin(run)
+    source = Source(upload, noise(3000))
+    source.put(vault)
+    commit(vault, upload, [source.entry("a")])
+    for blob in list(place.blobs.list()):
+        data = place.blobs.read(blob.name, 0, blob.size_bytes)
+        writer = place.blobs.create(blob.name)
+        writer.write([data[:2000]])
+        writer.commit()
+    query = ReadQuery(ranges=ranges_of(vault, run, "a"), is_checked=is_checked)
+
+    with pytest.raises(CorruptContentError):
+        list(vault.read(run, query))
+
+
 def test_a_lost_pack_is_reported_as_damage(vault, place, run):
     upload = vault.begin(run)
     source = Source(upload, noise(3000))

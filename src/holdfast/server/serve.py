@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import logging
 import signal
@@ -80,6 +81,7 @@ def serve(
         if new_key is not None:
             _tell_login(_url(_reachable(host), port), new_key, show_key=show_key or sys.stdout.isatty())
         sys.stdout.flush()
+        gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
         server.run(sockets=[listener])
     finally:
         vault.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from holdfast.content.hashing import ContentHasher
@@ -14,7 +15,7 @@ from holdfast.sync.prefix import Grown, keep_small, tail_of
 from holdfast.sync.reader import Reading
 from holdfast.sync.session import Session
 from holdfast.sync.versions import Ready, hash_pieces, make_entry, pack_missing, pack_segments
-from holdfast.sync.windows import WINDOW_BYTES, Window, WindowPool
+from holdfast.sync.windows import HEADROOM_BYTES, WINDOW_BYTES, Window, WindowPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +54,54 @@ class Stream:
         self._builder: ManifestBuilder = base.builder(domain_key)
         self._tail = base.tail
 
-    def parts(self, pool: WindowPool) -> Iterator[Part]:
-        """Yield the parts, in order; each reaches as far as the cuts are certain. Raises `LocalFileError`."""
-        offset = self._base.size
+    def parts(self, pool: WindowPool, ahead: Executor) -> Generator[Part, None, None]:
+        """Yield the parts, in order; each reaches as far as the cuts are certain.
+
+        Args:
+            pool: Where windows come from.
+            ahead: Reads the next window while one is cut. Close the iterator before the reading.
+
+        Raises:
+            LocalFileError: The disk failed.
+        """
+        offset = read_to = self._base.size
         rest = memoryview(b"")
         last: Window | None = None
-        while offset < self.reading.size:
-            window = pool.take()
-            window.view[: len(rest)] = rest
-            if last is not None:
-                last.release()
-            wanted = min(WINDOW_BYTES, self.reading.size - offset)
-            end = len(rest) + self.reading.fill(window.view[len(rest) : wanted], offset + len(rest))
-            pieces = self._splitter.cut(
-                window.view[:end], offset=offset, final=offset + end >= self.reading.size
-            )
-            cut = sum(piece.length for piece in pieces)
-            rest = window.view[cut:end]
-            offset += cut
-            window.hold()
-            last = window
-            if self.reading.rule is ReadRule.PREFIX:
-                self._tail = tail_of(self._tail, window.view[:cut])
-            yield Part(window, window.view[:cut], pieces)
+        coming = self._read(pool, ahead, read_to)
+        try:
+            while coming is not None:
+                window, count = coming.result()
+                read_to += count
+                coming = self._read(pool, ahead, read_to)
+                data = window.view[HEADROOM_BYTES - len(rest) : HEADROOM_BYTES + count]
+                data[: len(rest)] = rest
+                if last is not None:
+                    last.release()
+                pieces = self._splitter.cut(data, offset=offset, final=coming is None)
+                cut = sum(piece.length for piece in pieces)
+                rest = data[cut:]
+                offset += cut
+                window.hold()
+                last = window
+                if self.reading.rule is ReadRule.PREFIX:
+                    self._tail = tail_of(self._tail, data[:cut])
+                yield Part(window, data[:cut], pieces)
+        finally:
+            if coming is not None:
+                wait([coming])
         if last is not None:
             last.release()
+
+    def _read(self, pool: WindowPool, ahead: Executor, offset: int) -> Future[tuple[Window, int]] | None:
+        wanted = min(WINDOW_BYTES, self.reading.size - offset)
+        if wanted <= 0:
+            return None
+
+        def read() -> tuple[Window, int]:
+            window = pool.take()
+            return window, self.reading.fill(window.view[HEADROOM_BYTES:][:wanted], offset)
+
+        return ahead.submit(read)
 
     def absorb(self, refs: Sequence[ChunkRef]) -> None:
         """Take the chunks of the next part."""

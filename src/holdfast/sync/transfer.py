@@ -1,6 +1,6 @@
 """One pass over some files: reads, hashes, asks, packs, sends and publishes, all at the same time.
 
-**How it works.** The caller's thread reads and cuts. Two workers hash the pieces, ask the vault for them and pack what
+**How it works.** The caller's thread cuts what another thread reads ahead of it. Two workers hash the pieces, ask the vault for them and pack what
 it lacks; one thread computes the digests of large files; senders send full packs (`packing`); one thread commits. What
 the workers return is taken up in the order of reading. Versions are published in groups: when enough have come together,
 or after two seconds, whatever is packed is sent and, once acknowledged, committed.
@@ -19,6 +19,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from holdfast.content.splitters import Splitter, TailSplitter, choose_splitter
@@ -87,6 +88,7 @@ class Transfer:
         self._tally = Tally(progress)
         self._packer = Packer(session, limit, held=self._tally.held, sent=progress.sent)
         self._pool = WindowPool()
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="holdfast-read")
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="holdfast-pack")
         self._digests = ThreadPoolExecutor(1, thread_name_prefix="holdfast-digest")
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="holdfast-commit")
@@ -113,7 +115,7 @@ class Transfer:
 
     def _close(self) -> None:
         self._packer.stop()
-        for threads in (self._workers, self._digests, self._committer):
+        for threads in (self._ahead, self._workers, self._digests, self._committer):
             threads.shutdown(wait=True, cancel_futures=True)
         self._packer.close()
         self._pool.close()
@@ -204,16 +206,16 @@ class Transfer:
         self, reading: Reading, splitter: Splitter, base: Grown, *, ask: bool
     ) -> Generator[Outcome, None, Outcome | None]:
         stream = Stream(reading, splitter, base, self._session.upload.domain_key)
-        parts = stream.parts(self._pool)
-        while True:
-            try:
-                part = next(parts, None)
-            except LocalFileError as exc:
-                return Failed(reading.job, exc)
-            if part is None:
-                break
-            self._submit_part(stream, part, ask=ask)
-            yield from self._advance()
+        with closing(stream.parts(self._pool, self._ahead)) as parts:
+            while True:
+                try:
+                    part = next(parts, None)
+                except LocalFileError as exc:
+                    return Failed(reading.job, exc)
+                if part is None:
+                    break
+                self._submit_part(stream, part, ask=ask)
+                yield from self._advance()
         if reason := reading.verdict():
             return NotReady(reading.job, reason)
         digest = self._digests.submit(stream.hasher.digest)

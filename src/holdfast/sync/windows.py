@@ -9,15 +9,26 @@ from __future__ import annotations
 import mmap
 import threading
 
+from holdfast.content.codecs import MAX_CHUNK_BYTES
+
 WINDOW_BYTES = 16 << 20
+HEADROOM_BYTES = MAX_CHUNK_BYTES
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 class Window:
-    """A buffer of `WINDOW_BYTES`, held by whoever took it and all who `hold` it. Thread-safe."""
+    """A buffer, held by whoever took it and all who `hold` it. Thread-safe.
+
+    Attributes:
+        view: `HEADROOM_BYTES` for what is left of the window before, and `WINDOW_BYTES` to read into.
+    """
 
     def __init__(self, pool: WindowPool) -> None:
         # Anonymous pages cost nothing until they are touched.
-        self.view = memoryview(mmap.mmap(-1, WINDOW_BYTES))
+        memory = mmap.mmap(-1, HEADROOM_BYTES + WINDOW_BYTES, flags=_PRIVATE)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        self.view = memoryview(memory)
         self._pool = pool
         self._holders = 1
 

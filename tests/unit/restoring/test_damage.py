@@ -30,7 +30,7 @@ def test_a_damaged_chunk_fails_the_file_loudly_and_leaves_nothing(place):
     place.put("f", data)
     damage(place, data[1_000_000:1_000_016])
 
-    with pytest.raises(CorruptContentError, match="f"):
+    with pytest.raises(CorruptContentError, match="'f' are damaged: pack"):
         place.file("f")
 
     assert os.listdir(place.root) == []

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, IncompleteRead
 
 import pytest
 import uvicorn
@@ -17,13 +17,18 @@ from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
 
 from holdfast.server.connection import DIRECT, Connection
+from holdfast.server.direct import DirectSocket
 from holdfast.server.patience import Patience
+from holdfast.vault.blobs import BlobSlice
 
 BODY = os.urandom(5_000_000)
 
 
 class App:
-    """Answers with what it took of a body and how; `/half` takes one piece only; GET sends `BODY`."""
+    """Answers with what it took of a body and how; `/half` takes one piece only; GET sends `BODY`.
+
+    GET of another path sends the file there, of which it says that it is as long as `BODY`.
+    """
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, float]] = []
@@ -34,8 +39,13 @@ class App:
             await self.answer(send, len(BODY), b"")
             lent = await connection.lend_answer(Patience(1.0))
             assert lent is not None
-            await run_sync(lent.send, memoryview(BODY))
-            connection.take_back(sent=len(BODY))
+            try:
+                await run_sync(self.give, scope["path"], lent)
+            except ClientDisconnect:
+                connection.abort()
+                return
+            finally:
+                connection.take_back(sent=len(BODY))
             await send({"type": "http.response.body", "body": b""})
             return
         body = connection.lend_body(Patience(1.0))
@@ -55,6 +65,14 @@ class App:
         finally:
             connection.take_back(received=body.taken)
         await self.answer(send, None, b"direct " + digest(data))
+
+    @staticmethod
+    def give(path: str, lent: DirectSocket) -> None:
+        if path == "/":
+            lent.send(memoryview(BODY))
+            return
+        with open(path, "rb") as file:
+            lent.send_file(BlobSlice(file.fileno(), 3, len(BODY)))
 
     @staticmethod
     def take(body, half: bool) -> bytes:
@@ -122,6 +140,23 @@ def test_answers_go_out_whole_one_after_the_other(client):
     for _ in range(100):  # the next request is often there before the server knows that the answer is out
         client.request("GET", "/")
         assert client.getresponse().read() == BODY
+
+
+def test_a_part_of_a_file_goes_out_as_it_is_one_answer_after_the_other(client, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"abc" + BODY + b"def")
+    for _ in range(20):
+        client.request("GET", str(file))
+        assert client.getresponse().read() == BODY
+
+
+def test_where_a_file_is_cut_the_answer_is_cut(client, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(BODY)
+    client.request("GET", str(file))
+
+    with pytest.raises((IncompleteRead, ConnectionResetError)):
+        client.getresponse().read()
 
 
 def test_who_waits_for_a_go_ahead_gets_it(port):

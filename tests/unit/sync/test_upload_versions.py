@@ -192,7 +192,7 @@ def test_each_version_of_a_file_that_is_written_all_the_time_is_a_state_that_it_
                     file.write(block[:5000])
             else:
                 path.write_bytes(content)
-            if stop.wait(0.002 if step % 10 else 0.06):
+            if stop.wait(0.002 if step % 10 else 0.3):
                 return
 
     path.write_bytes(b"")
@@ -200,9 +200,9 @@ def test_each_version_of_a_file_that_is_written_all_the_time_is_a_state_that_it_
     writer.start()
     uploader = uploader_of(vault)
     done = []
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 2
     while time.monotonic() < until:
-        outcomes = uploader.store([job(path, quiet_s=0.03)])
+        outcomes = uploader.store([job(path, quiet_s=0.2)])
         done += [outcome for outcome in outcomes if isinstance(outcome, Done)]
     stop.set()
     writer.join()
