@@ -238,7 +238,8 @@ class LocalVault:
 
     def verify(self, run: RunPath, query: ReadQuery) -> Verified:
         """See `Vault.verify`."""
-        return Verified(size_bytes=sum(len(block) for block in self.read(run, query)))
+        checked = query.model_copy(update={"is_checked": True})
+        return Verified(size_bytes=sum(len(block) for block in self.read(run, checked)))
 
     def read_pieces(self, run: RunPath, query: ReadQuery) -> Iterator[memoryview | BlobSlice]:
         """`read` for a server that can send parts of files: yields those as slices, each open until the next piece."""

@@ -15,7 +15,7 @@ import pytest
 import holdfast.syncer
 from holdfast.errors import UnauthorizedError
 from holdfast.names import RunPath
-from holdfast.rundir.facts import Opened, Refused, Registered, Stored
+from holdfast.rundir.facts import Opened, Refused, Registered
 from holdfast.rundir.lease import lease_is_live
 from holdfast.settings import load_settings
 from holdfast.vault import open_vault_at
@@ -125,19 +125,6 @@ def test_ctrl_c_and_the_end_of_the_terminal_do_not_end_it_but_sigterm_does_soon(
     assert time.monotonic() - began < 3
     assert not lease_is_live(trainer.directory)
     assert trainer.pending.exists()
-
-
-def test_it_is_there_soon(trainer, start):
-    trainer.write("a")
-    trainer.save("a", "now", pin="link")
-    began = time.monotonic()
-    start()
-    wait_until("the run was open", lambda: trainer.said(Registered))
-    opened = time.monotonic() - began
-    wait_until("a was stored", lambda: trainer.said(Stored))
-
-    print(f"registered after {opened:.2f} s, stored after {time.monotonic() - began:.2f} s")
-    assert opened < 5
 
 
 def test_a_folder_that_is_no_run_directory_is_an_error(tmp_path):

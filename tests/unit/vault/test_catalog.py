@@ -70,17 +70,15 @@ def test_the_migrations_lead_to_the_very_schema_on_postgres(postgres):  # noqa: 
 def test_an_up_to_date_catalog_opens_without_alembic(tmp_path):
     open_vault_at(tmp_path, reserve_bytes=0).close()
     program = (
-        "import sys, time; from pathlib import Path; from holdfast.vault import open_vault_at\n"
-        "start = time.perf_counter(); open_vault_at(Path(sys.argv[1]), reserve_bytes=0)\n"
-        "print('alembic' in sys.modules, time.perf_counter() - start)"
+        "import sys; from pathlib import Path; from holdfast.vault import open_vault_at\n"
+        "open_vault_at(Path(sys.argv[1]), reserve_bytes=0)\n"
+        "print('alembic' in sys.modules)"
     )
     out = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True
     )
 
-    loaded, seconds = out.stdout.split()
-    assert loaded == "False"
-    assert float(seconds) < 0.25
+    assert out.stdout == "False\n"
 
 
 def test_processes_that_open_a_new_vault_at_the_same_moment_all_succeed(tmp_path):
