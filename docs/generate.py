@@ -37,6 +37,8 @@ BESIDES = {
     "patch": ("holdfast.integrations.tensorboard", "holdfast.tensorboard.patch"),
 }
 """What is public without being in ``__all__``: its module, and how users reach it."""
+BASES = {"Run": ("Identity", "holdfast.training.identity")}
+"""A public class that has attributes of another one, and where that is."""
 Definition = ast.FunctionDef | ast.ClassDef
 
 
@@ -90,7 +92,12 @@ def class_(node: ast.ClassDef) -> list[str]:
     makers = [item for item in functions_of(node) if item.name == "__init__"]
     if "Args:" in docstring and makers:
         lines = ["```", signature(makers[0], name=node.name), "```", "", *lines]
-    attributes = [f"- `{name}`{': ' + one_line(text) if text else ''}" for name, text in attributes_of(node)]
+    own = list(attributes_of(node))
+    if node.name in BASES:
+        base = find(*BASES[node.name])
+        assert isinstance(base, ast.ClassDef)
+        own = [*attributes_of(base), *own]
+    attributes = [f"- `{name}`{': ' + one_line(text) if text else ''}" for name, text in own]
     if attributes and node.name != "Settings":
         lines += attributes if "Attributes:" in docstring else ["", "**Attributes**", "", *attributes]
     for item in functions_of(node):

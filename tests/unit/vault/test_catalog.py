@@ -5,19 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from holdfast.errors import SettingsError, VaultLocationError, VaultUnavailableError
+from holdfast.names import RunPath
+from holdfast.protocol.messages import RunState
 from holdfast.vault import open_vault, open_vault_at
+from holdfast.vault.catalog import migrations
 from holdfast.vault.catalog.engine import Catalog
 from holdfast.vault.catalog.migrating import migrate
 from holdfast.vault.catalog.schema import metadata
-from tests.contract.storing import Source, commit, noise, open_run
+from tests.contract.storing import Source, commit, noise, open_run, spec
 from tests.services.fixtures import postgres  # noqa: F401 - a fixture
 
 
@@ -206,3 +212,33 @@ def test_a_collision_is_tried_again(tmp_path):
     with pytest.raises(VaultUnavailableError):
         catalog.write(lambda _: (_ for _ in ()).throw(OperationalError("x", {}, Exception("disk I/O error"))))
     catalog.close()
+
+
+FIRST_SCHEMA = """
+INSERT INTO entity (id, name, created_at) VALUES (1, 'me', 1);
+INSERT INTO domain (id, name, key) VALUES (1, 'd', x'00');
+INSERT INTO project (id, entity_id, domain_id, name, run_count, created_at) VALUES (1, 1, 1, 'mnist', 1, 1);
+INSERT INTO run (id, project_id, run_id, name, state, notes, tags, config, summary, attempts, created_by, created_at,
+  heartbeat_at, ended_at, exit_code) VALUES (1, 1, 'run1', 'n-1', 'failed', '', '[]', '{}', '{}', 2, 'me', 1, 9, 9, 3);
+INSERT INTO attempt (run_id, number, name, started_at) VALUES (1, 1, 'attempt-1', 1), (1, 2, 'attempt-2', 5);
+"""
+
+
+def test_a_catalog_of_the_first_schema_keeps_its_runs_and_their_states(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in FIRST_SCHEMA.split(";\n"):
+            connection.exec_driver_sql(statement or "SELECT 1")
+    engine.dispose()
+
+    vault = open_vault_at(tmp_path, reserve_bytes=0)
+    info = vault.get_run(RunPath("me", "mnist", "run1"))
+
+    assert (info.state, info.exit_code, info.attempts, info.ranks) == (RunState.FAILED, 3, 2, {})
+    again = vault.open_run(spec("run1", attempt="attempt-3"))
+    assert (again.attempts, again.state) == (3, RunState.RUNNING)
+    vault.close()

@@ -51,8 +51,8 @@ def need_run(connection: Connection, path: RunPath) -> RunKey:
 
 
 def lock_run(connection: Connection, run_pk: int) -> None:
-    """Let others that would change the run wait until this transaction is over."""
-    connection.execute(select(run.c.id).where(run.c.id == run_pk).with_for_update())
+    """Let others that would change the run wait until this transaction is over; commits to its files need not."""
+    connection.execute(select(run.c.id).where(run.c.id == run_pk).with_for_update(key_share=True))
 
 
 def ensure_project(
