@@ -28,6 +28,7 @@ from holdfast.protocol.vault import Vault
 from holdfast.rundir.facts import Opened, from_records
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.lease import Lease, acquire_lease
+from holdfast.rundir.moved import Whereabouts
 from holdfast.rundir.processes import boot_name, host_name, process_is_alive, writers_of
 from holdfast.rundir.records import RecordReader
 from holdfast.rundir.trash import condemn, put_back, remove, set_aside
@@ -235,10 +236,10 @@ class _Cleaning:
 
 def read_state(directory: RunDirectory) -> RunState:
     """Return what the two logs of a run directory say."""
-    state = RunState()
+    state, whereabouts = RunState(), Whereabouts(directory)
     for log in (directory.journal, directory.sync_log):
         for fact in from_records(RecordReader(log).read()):
-            state.take(fact)
+            state.take(whereabouts.here(fact))
     return state
 
 

@@ -11,6 +11,7 @@ from holdfast.errors import NotFoundError
 from holdfast.rundir.facts import Opened, from_records
 from holdfast.rundir.layout import RunDirectory, find_run_directories
 from holdfast.rundir.lease import lease_is_live
+from holdfast.rundir.moved import Whereabouts
 from holdfast.rundir.processes import host_name, process_is_alive
 from holdfast.rundir.records import RecordReader
 from holdfast.rundir.trash import put_back_abandoned
@@ -98,10 +99,10 @@ class Standing:
 
 def standing_of(directory: RunDirectory) -> Standing | None:
     """Return where a run directory stands; None for one in which no run was ever opened."""
-    facts = RunState()
+    facts, whereabouts = RunState(), Whereabouts(directory)
     for log in (directory.journal, directory.sync_log):
         for fact in from_records(RecordReader(log).read()):
-            facts.take(fact)
+            facts.take(whereabouts.here(fact))
     if facts.opened is None:
         return None
     is_over = _is_over(facts, facts.opened)

@@ -45,6 +45,10 @@ class Opened:
     group: str | None = None
     job_type: str | None = None
     program: str | None = None
+    directory: str | None = None
+    """The run directory as the training process sees it."""
+    journal_ino: int | None = None
+    """Inode number of this journal: another one tells a copy of the directory."""
     boot: str | None = None
     """Which life of which machine, and which pid namespace on it, the pid belongs to."""
     quiet_s: float = 1.0
@@ -143,6 +147,8 @@ class Finished:
     fact: ClassVar[str] = "finished"
     exit_code: int
     at: float
+    rewritten: list[str] = field(default_factory=list)
+    """Offline: pins of ``now`` saves whose source was rewritten in place, so that they are not as of the call."""
 
 
 # ---------------------------------------------------------------- the sync log

@@ -42,6 +42,7 @@ from holdfast.rundir.capturing import read_capture
 from holdfast.rundir.facts import Ended, Refused, Registered, Saved, SyncerStarted, from_records
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.lease import Lease, acquire_lease
+from holdfast.rundir.moved import Whereabouts
 from holdfast.rundir.processes import host_name, process_is_alive
 from holdfast.rundir.records import RecordReader
 from holdfast.sync.find import Finder
@@ -158,6 +159,7 @@ class Follower:
         self._reports: SimpleQueue[Report] = SimpleQueue()
         self._state = RunState(ignore_globs)
         self._journal = RecordReader(directory.journal)
+        self._whereabouts = Whereabouts(directory, is_shared=follow)
         self._ledger = Ledger(directory, self._state)
         self._progress_file = ProgressFile(directory, progress)
         finder = Finder(directory.files, self._state, lease.keep)
@@ -261,7 +263,7 @@ class Follower:
         except OSError as exc:  # a network disk that is away for a moment
             log.warning("%s cannot be read: %s", self._directory.journal, exc)
             return
-        for fact in from_records(records):
+        for fact in map(self._whereabouts.here, from_records(records)):
             self._state.take(fact)
             for item in fact.files if isinstance(fact, Saved) else ():
                 self._work.wake(item.name)

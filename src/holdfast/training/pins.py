@@ -6,7 +6,7 @@
 | now | at most 256 KiB | copy |
 | now | larger | hard link: holds through delete, rotate and rename-over, not through rewriting in place |
 | now | no hard link possible | copy, as long as the budget lasts |
-| live, end | any | hard link, else reflink |
+| live, end | any | hard link, else reflink; of an offline run else a copy, as long as the budget lasts |
 
 Where nothing of this is possible there is no pin, and the syncer reads the file at its path.
 """
@@ -34,12 +34,14 @@ class Pins:
     Args:
         folder: ``pins/``, absolute.
         copy_limit: The most bytes that copies in it may take together.
+        holds_all: The sources may be out of reach when the run is synced, so where no link is possible copy.
     """
 
-    def __init__(self, folder: str, *, copy_limit: int) -> None:
+    def __init__(self, folder: str, *, copy_limit: int, holds_all: bool = False) -> None:
         self._folder = folder
         self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._copy_limit = copy_limit
+        self._holds_all = holds_all
         self._copied = 0
         self._can_reflink = fcntl is not None
 
@@ -62,7 +64,9 @@ class Pins:
         if policy != "now":
             if self._link(source, name):
                 return name, False
-            return (name, True) if self._reflink(source, name) else (None, False)
+            if self._reflink(source, name) or (self._holds_all and self._copy(source, info, name)):
+                return name, True
+            return None, False
         if self._reflink(source, name):
             return name, True
         if info.st_size <= SMALL_BYTES and self._copy(source, info, name):

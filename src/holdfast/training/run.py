@@ -113,6 +113,7 @@ class Run(Identity):
             ignore_source=opened.ignore_source,
             terminal=terminal,
             wait=self._wait_for,
+            is_offline=opened.mode == "offline",
         )
         self._exit = ExitWatch(self._finish_at_exit)
 
@@ -333,7 +334,7 @@ class Run(Identity):
                 self.log({})
             for own in (self._description, self._history, self.summary, self.config):
                 own.flush()
-            self._journal.append(to_record(Finished(exit_code, time.time())))
+            self._journal.append(to_record(Finished(exit_code, time.time(), self._saver.gather())))
             self._journal.flush()
         except OSError as exc:
             self._terminal.warn(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from dataclasses import replace
 from typing import NoReturn
 
 from holdfast.errors import LocalFileError, UsageError
@@ -16,6 +17,7 @@ from holdfast.patterns import IgnoreRules
 from holdfast.rundir.facts import Ignored, Saved, SavedFile, Watched, to_record
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import Record, RecordWriter
+from holdfast.training.holdings import Holdings
 from holdfast.training.links import Links, Undo
 from holdfast.training.pins import Pins
 from holdfast.training.rules import Match, Places, Selection, is_captured_name, is_own_name, select
@@ -38,6 +40,7 @@ class Saver:
         ignore_source: Where that was set.
         terminal: Where warnings go.
         wait: What a handle's `wait` does.
+        is_offline: The run directory is to hold the content of all saves.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class Saver:
         ignore_source: str | None,
         terminal: Terminal,
         wait: Wait,
+        is_offline: bool = False,
     ) -> None:
         self._run_dir = str(directory.files)
         self._run_root = run_root
         self._journal = journal
         self._links = Links(self._run_dir, str(directory.pins))
-        self._pins = Pins(str(directory.pins), copy_limit=copy_limit)
+        self._pins = Pins(str(directory.pins), copy_limit=copy_limit, holds_all=is_offline)
+        self._holdings = Holdings(self._run_dir, str(directory.pins)) if is_offline else None
         self._ignore = ignore
         self._ignore_source = ignore_source
         self._terminal = terminal
@@ -83,6 +88,43 @@ class Saver:
             selection = select(argument, places, base_path=base_path, literal=literal)
             self._warn(selection)
             return self._accept(selection, policy)
+
+    def gather(self) -> list[str]:
+        """Pin what has taken the place of saved files since, for an offline run that ends.
+
+        Returns:
+            The pins that are no longer as of their call.
+
+        Raises:
+            OSError: The run directory cannot be written.
+        """
+        if self._holdings is None:
+            return []
+        with self._lock:
+            for policy, file, info in self._holdings.replaced():
+                self._pin_again(policy, file, info)
+            return self._holdings.rewritten()
+
+    def _pin_again(self, policy: str, file: SavedFile, info: os.stat_result) -> None:
+        save_id = secrets.token_hex(8)
+        try:
+            pin, is_copy = self._pins.pin(file.path, info, policy, f"{save_id}-0")
+        except FileNotFoundError:
+            return
+        if pin is None:
+            return
+        changed = replace(
+            file, size=info.st_size, mtime_ns=info.st_mtime_ns, ino=info.st_ino, pin=pin, pin_is_copy=is_copy
+        )
+        self._journal.append(to_record(Saved(save_id, policy, [changed])))
+        self.last[file.name] = save_id
+
+    def _hold(self, policy: str, file: SavedFile) -> None:
+        if self._holdings is not None and not self._holdings.note(policy, file):
+            self._terminal.warn(
+                f"{file.path!r} is too big to be copied from another disk into the run directory (pin_copy_limit). "
+                "It must still be there when the offline run is synced."
+            )
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -137,6 +179,7 @@ class Saver:
             raise
         for file in files:
             self.refused.pop(file.name, None)
+            self._hold(policy, file)
         self._sources.update((file.name, file.path) for file in files)
         self.last.update((file.name, save_id) for file in files)
         handles = (SavedFileHandle(file, save_id, policy, self._wait) for file in files)

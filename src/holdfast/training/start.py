@@ -84,7 +84,7 @@ def start_run(settings: Settings, *, config: Any, restorer: Restorer) -> Run:
     try:
         directory = RunDirectory.create(settings.run_root, run_id)
         journal = RecordWriter(directory.journal)
-        opened = _opened(settings, run_id, resume)
+        opened = _opened(settings, directory, run_id, resume)
         live = (*(opened.own_name(name) for name in (*OWN_FILES, *CAPTURED)), EVENT_FILES)
         journal.append(to_record(opened), *(to_record(Watched(name, "live")) for name in live))
     except OSError as exc:
@@ -155,7 +155,7 @@ def _identity(settings: Settings) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _opened(settings: Settings, run_id: str, resume: str | None) -> Opened:
+def _opened(settings: Settings, directory: RunDirectory, run_id: str, resume: str | None) -> Opened:
     base_url = None if settings.base_url is None else server_url(settings.base_url)
     return Opened(
         attempt=secrets.token_hex(16),
@@ -176,6 +176,8 @@ def _opened(settings: Settings, run_id: str, resume: str | None) -> Opened:
         group=settings.run_group,
         job_type=settings.job_type,
         program=sys.argv[0] if sys.argv else None,
+        directory=str(directory.path),
+        journal_ino=directory.journal.stat().st_ino,
         boot=boot_name(),
         quiet_s=settings.quiet,
         live_interval_s=settings.live_interval,
@@ -194,12 +196,14 @@ def _rank(settings: Settings) -> int:
 
 def _entity(settings: Settings, base_url: str | None) -> str | None:
     """Return the entity of the run; None if only the server can tell."""
-    if base_url is None:
+    if base_url is None and settings.mode == "online":
         return check_label(settings.entity_or_user, "entity")
     if settings.entity is not None:
         return check_label(settings.entity, "entity")
     if settings.api_key is not None:
         return None  # the key need not be the one that was stored
+    if base_url is None:
+        return None  # whoever syncs the run says whose it is
     credential = load_credential(settings.home, base_url)
     return None if credential is None else credential.entity
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import threading
 from pathlib import Path
 
@@ -413,3 +414,18 @@ def test_a_refused_call_leaves_nothing_in_the_journal_the_run_dir_or_the_pins(ou
 
     assert ours.directory.journal.read_bytes() == before
     assert (os.listdir(ours.run.dir), ours.pins) == ([], [])
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
+def test_offline_a_file_of_another_disk_is_copied_and_one_too_big_for_that_is_told(make, capsys):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as away:
+        for name, size in (("small.bin", 10), ("big.bin", 2000)):
+            Path(away, name).write_bytes(b"x" * size)
+        ours = make(mode="offline", pin_copy_limit=1000)
+
+        ours.run.save(f"{away}/*", base_path=away)
+
+    assert [ours.directory.pins.joinpath(pin).read_bytes() for pin in ours.pins] == [b"x" * 10]
+    told = capsys.readouterr().err
+    assert "big.bin' is too big to be copied" in told
+    assert "small.bin" not in told
