@@ -149,6 +149,7 @@ def save(
     *,
     path: StrPath | None = None,
     glob: bool = True,
+    keep_local: Literal["always", "until_stored"] = "always",
 ) -> SavedFiles: ...
 def save(
     glob_str: StrPath | None = None,
@@ -157,9 +158,12 @@ def save(
     *,
     path: StrPath | None = None,
     glob: bool = True,
+    keep_local: Literal["always", "until_stored"] = "always",
 ) -> SavedFiles | bool:
     """Keep files with the run under way; see `Run.save`. Raises `NotInitializedError` if there is none."""
-    return _current.need("save()").save(glob_str, base_path, policy, path=path, glob=glob)
+    return _current.need("save()").save(
+        glob_str, base_path, policy, path=path, glob=glob, keep_local=keep_local
+    )
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:

@@ -127,3 +127,43 @@ def test_everything_comes_back_after_cleaning(machine, trained):
     found = all_files(vault, RUN)
     assert {name: content(vault, RUN, found[f"checkpoints/{name}"]) for name in before} == before
     vault.close()
+
+
+LEAVING = """
+import os, sys, time, holdfast
+from pathlib import Path
+run = holdfast.init(project="clean", id="leaving")
+for number in range(12):
+    path = Path(f"ckpt-{number}.bin")
+    path.write_bytes(bytes([number]) * 300_000)
+    holdfast.save(path, policy="now" if number % 2 else "live", keep_local="until_stored")
+    time.sleep(0.2)
+Path("kept.bin").write_bytes(b"kept")
+holdfast.save("kept.bin", keep_local="until_stored")
+holdfast.save("kept.bin")
+"""
+
+
+def test_checkpoints_leave_the_disk_when_they_are_stored_whatever_is_killed(machine):
+    chance = random.Random("leaving")
+    server = machine.server()
+    machine.use(server.url)
+    trainer = machine.start(LEAVING)
+    directory = machine.wait_for_directory()
+    while trainer.poll() is None:
+        time.sleep(chance.uniform(0.2, 1.5))
+        machine.kill_syncers()
+    machine.cli("status")
+    assert machine.wait_until_ended(directory).missing == {}
+    run = RunPath(ENTITY, "clean", "leaving")
+
+    assert sorted(path.name for path in machine.cwd.iterdir()) == ["holdfast", "kept.bin"]
+    vault = machine.vault()
+    for number in range(12):
+        assert read_file(vault, run, f"ckpt-{number}.bin") == bytes([number]) * 300_000
+    vault.close()
+    [shown] = json.loads(machine.cli("status", "--json").stdout)
+    assert shown["removed_here"] == {f"ckpt-{number}.bin": 300_000 for number in range(12)}
+    assert "12 removed here once stored (3.6 MB)" in machine.cli("status").stdout
+    assert machine.cli("pull", str(run), "ckpt-3.bin").returncode == 0
+    assert (machine.cwd / "ckpt-3.bin").read_bytes() == bytes([3]) * 300_000

@@ -79,8 +79,15 @@ def _record(standing: Standing) -> dict[str, Any]:
         "not_stored": standing.unstored,
         "ignored": facts.ignored,
         "not_captured": {} if captured is None else captured.failures,
+        "removed_here": {name: fact.size for name, fact in sorted(facts.removed.items())},
         "trouble": standing.trouble,
     }
+
+
+def _removed_text(removed: dict[str, int]) -> str:
+    if not removed:
+        return ""
+    return f", {len(removed)} removed here once stored ({_output.size_text(sum(removed.values()))})"
 
 
 def _tell(record: dict[str, Any]) -> None:
@@ -89,6 +96,7 @@ def _tell(record: dict[str, Any]) -> None:
         f"{record['run']}{name}: {record['state']}, {record['files_stored']} of "
         f"{_output.count_text(record['files_total'], 'file')} stored ({_output.size_text(record['bytes_stored'])})"
         + (f", {len(record['ignored'])} ignored" if record["ignored"] else "")
+        + _removed_text(record["removed_here"])
     )
     missing = record["not_stored"]
     for file in list(missing)[:_SHOWN]:

@@ -95,6 +95,8 @@ class Saved:
     files: list[SavedFile]
     pattern: str | None = None
     """What the user gave."""
+    keep_local: str = "always"
+    """always, or until_stored: the syncer removes the source when it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class Watched:
     fact: ClassVar[str] = "watched"
     pattern: str
     policy: str
+    keep_local: str = "always"
+    """As in `Saved`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,17 @@ class NotStored:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """A local file was removed after its bytes were stored, as its saves want it."""
+
+    fact: ClassVar[str] = "removed"
+    name: str
+    path: str
+    size: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The syncer has done all that it can: the run is over and ``missing`` maps what is not stored to why."""
 
@@ -244,14 +259,14 @@ class Ended:
 
 
 JournalFact = Opened | Saved | Ignored | Watched | Restored | Described | Finished
-SyncFact = SyncerStarted | Registered | Refused | Stored | NotStored | Ended
+SyncFact = SyncerStarted | Registered | Refused | Stored | NotStored | Removed | Ended
 Fact = JournalFact | SyncFact
 
 _CLASSES: dict[str, type[Fact]] = {
     cls.fact: cls
     for cls in (
         *(Opened, Saved, Ignored, Watched, Restored, Described, Finished),
-        *(SyncerStarted, Registered, Refused, Stored, NotStored, Ended),
+        *(SyncerStarted, Registered, Refused, Stored, NotStored, Removed, Ended),
     )
 }
 

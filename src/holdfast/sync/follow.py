@@ -50,6 +50,7 @@ from holdfast.sync.herald import Herald, RunIsOpen, RunIsTold
 from holdfast.sync.jobs import Progress
 from holdfast.sync.lanes import Backoff
 from holdfast.sync.ledger import Ledger, ProgressFile
+from holdfast.sync.removing import Remover
 from holdfast.sync.report import SyncReport
 from holdfast.sync.state import RunState
 from holdfast.sync.work import PATIENCE_S, FileWork
@@ -171,6 +172,9 @@ class Follower:
             progress=progress,
             reports=self._reports,
         )
+        self._remover = Remover(
+            directory, state=self._state, ledger=self._ledger, reports=self._reports, pulse=lease.check
+        )
         self._herald = Herald(self._vault, directory.files, self._reports)
         self._herald_backoff = Backoff()
         self._run: RunPath | None = None
@@ -198,7 +202,7 @@ class Follower:
             self._close_vault()
             self._show_progress(at_once=True)
             self._ledger.close()
-            for worker in (self._herald.worker, *self._work.workers):
+            for worker in (self._herald.worker, self._remover.worker, *self._work.workers):
                 worker.close(timeout_s=1.0)
 
     def _loop(self) -> SyncReport:
@@ -234,6 +238,7 @@ class Follower:
             self._open_run(now)
             return None
         self._work.turn(now)
+        self._remover.turn(now)
         if self._ending is not None:
             return self._close(self._run, self._ending, now)
         self._herald.keep(self._run, self._state.described)
@@ -255,6 +260,7 @@ class Follower:
             self._state.take(fact)
         self._state.try_again()
         self._ledger.unpin_fulfilled()
+        self._remover.give_back()
         self._work.wake_all()
 
     def _read_journal(self) -> None:
@@ -289,6 +295,7 @@ class Follower:
         log.info("The run is over: %s.", state)
         self._ending = _Ending(time.monotonic(), state, exit_code)
         self._work.begin_ending(self._ending.since)
+        self._remover.begin_ending()
 
     def _open_run(self, now: float) -> None:
         opened = self._state.opened
@@ -326,7 +333,7 @@ class Follower:
     # ------------------------------------------------------------ reports
 
     def _take(self, report: Report) -> None:
-        if self._work.take(report):
+        if self._work.take(report) or self._remover.take(report):
             return
         match report.item:
             case RunIsOpen(info):
@@ -372,7 +379,9 @@ class Follower:
 
     def _is_pass_over(self, now: float) -> bool:
         """Tell whether a run that goes on has nothing more to store for now, or nothing that settles."""
-        return self._work.is_done or (not self._work.is_busy and now - self._began > PATIENCE_S)
+        return (self._work.is_done and self._remover.is_done()) or (
+            not self._work.is_busy and now - self._began > PATIENCE_S
+        )
 
     def _was_all_done(self) -> bool:
         """Tell whether the run was over before, with everything on this vault, and nothing has changed since."""
@@ -381,13 +390,16 @@ class Follower:
             return False
         if before is None or before.base_url != self._base_url or not self._work.needs_nothing():
             return False
+        if not self._remover.is_done():
+            return False
         self._run = RunPath(before.entity, before.project, before.run_id)
         self._forget_pending()
         return True
 
     def _close(self, run: RunPath, ending: _Ending, now: float) -> SyncReport | None:
         """Once all is stored, tell the vault how the run ended; once it knows, say so in the log."""
-        if not self._work.is_done or (now - ending.since < CAPTURE_S and self._is_capturing()):
+        is_done = self._work.is_done and self._remover.is_done()
+        if not is_done or (now - ending.since < CAPTURE_S and self._is_capturing()):
             return None
         if ending.is_told:
             return self._end(ending)

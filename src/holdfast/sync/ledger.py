@@ -63,6 +63,11 @@ class Ledger:
             self._unpin(save)
         self._fulfilled.clear()
 
+    @property
+    def is_written(self) -> bool:
+        """Nothing waits to be written."""
+        return not self._waiting
+
     def unpin_fulfilled(self) -> None:
         """Remove the pins that a syncer which was killed had left."""
         for file in self._state.files.values():

@@ -20,6 +20,7 @@ from holdfast.rundir.facts import (
     Opened,
     Refused,
     Registered,
+    Removed,
     Restored,
     Saved,
     SavedFile,
@@ -102,6 +103,15 @@ class RunState:
         self.files: dict[str, FileState] = {}
         self.watched: list[tuple[Pattern, str]] = []
         self.restored: dict[str, Restored] = {}
+        self.removed: dict[str, Removed] = {}
+        """The last time that a local file was removed, by name."""
+        self.may_remove = False
+        """Some save wants its files to be removed once they are stored."""
+        self.saves = 0
+        """How many facts there were of saves and watches."""
+        self._wishes: dict[str, bool] = {}
+        """Of each saved path whether all saves of it want that."""
+        self._watch_wishes: list[tuple[Pattern, bool]] = []
 
     def file(self, name: str) -> FileState:
         """Return the state of a name, made if it was unknown."""
@@ -117,7 +127,7 @@ class RunState:
             case Ignored():
                 self.ignored.update(fact.files)
             case Watched():
-                self.watched.append((Pattern(fact.pattern), fact.policy))
+                self._watch(fact)
             case Restored():
                 self.restored[fact.name] = fact
             case Described():
@@ -133,6 +143,8 @@ class RunState:
             case NotStored():
                 if not fact.retrying:
                     self.file(fact.name).refusal = fact
+            case Removed():
+                self.removed[fact.name] = fact
             case Ended():
                 self.ended = fact
             case SyncerStarted():
@@ -161,17 +173,35 @@ class RunState:
         found = {policy for pattern, policy in self.watched if pattern.matches(name)}
         return next((policy for policy in ("live", "now", "end") if policy in found), None)
 
+    def may_go(self, file: FileState) -> bool:
+        """Tell whether all who saved a file want it to be removed once it is stored."""
+        watches = [wish for pattern, wish in self._watch_wishes if pattern.matches(file.name)]
+        saved = self._wishes.get(file.path or "")
+        wishes = watches if saved is None else [*watches, saved]
+        return bool(wishes) and all(wishes)
+
+    def _watch(self, fact: Watched) -> None:
+        self.saves += 1
+        pattern, wish = Pattern(fact.pattern), fact.keep_local == "until_stored"
+        self.watched.append((pattern, fact.policy))
+        self._watch_wishes.append((pattern, wish))
+        self.may_remove |= wish
+
     def _open(self, fact: Opened) -> None:
         if self.opened is None:
             self.opened = fact
             self._ignore = IgnoreRules([*fact.ignore_globs, *self._more_globs])
 
     def _save(self, fact: Saved) -> None:
+        self.saves += 1
         for item in fact.files:
             if self.ignores(item.name):
                 continue
             file = self.file(item.name)
             file.path, file.is_saved = item.path, True
+            wish = fact.keep_local == "until_stored"
+            self._wishes[item.path] = wish and self._wishes.get(item.path, True)
+            self.may_remove |= wish
             file.live |= fact.policy == "live"
             file.end |= fact.policy == "end"
             file.open.append(OneSave(fact.save_id, fact.policy, item))

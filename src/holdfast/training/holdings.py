@@ -7,8 +7,17 @@ training has put another file in its place since (renamed over it), `Saver.gathe
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from holdfast.rundir.facts import SavedFile
+
+
+class Held(NamedTuple):
+    """One file of a save."""
+
+    policy: str
+    keep_local: str
+    file: SavedFile
 
 
 class Holdings:
@@ -22,22 +31,24 @@ class Holdings:
     def __init__(self, run_dir: str, pins: str) -> None:
         self._run_dir = run_dir
         self._pins = pins
-        self._latest: dict[str, tuple[str, SavedFile]] = {}
+        self._latest: dict[str, Held] = {}
         self._now: list[SavedFile] = []
 
-    def note(self, policy: str, file: SavedFile) -> bool:
+    def note(self, held: Held) -> bool:
         """Note a save; return False if its content is not in the run directory."""
+        policy, _, file = held
         is_inside = file.path.startswith(self._run_dir + "/")
         if policy != "now" and not is_inside:
-            self._latest[file.name] = (policy, file)
+            self._latest[file.name] = held
         elif policy == "now" and file.pin is not None and not file.pin_is_copy:
             self._now.append(file)
         return is_inside or file.pin is not None
 
-    def replaced(self) -> list[tuple[str, SavedFile, os.stat_result]]:
+    def replaced(self) -> list[tuple[Held, os.stat_result]]:
         """Return the saves whose source is not what their pin holds any more, with a look at the source."""
         found = []
-        for policy, file in self._latest.values():
+        for held in self._latest.values():
+            file = held.file
             try:
                 info = os.stat(file.path)  # noqa: PTH116 - thousands in a row
             except OSError:
@@ -46,7 +57,7 @@ class Holdings:
             if file.pin_is_copy:
                 is_same &= (info.st_size, info.st_mtime_ns) == (file.size, file.mtime_ns)
             if file.pin is None or not is_same:
-                found.append((policy, file, info))
+                found.append((held, info))
         return found
 
     def rewritten(self) -> list[str]:

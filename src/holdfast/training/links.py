@@ -48,6 +48,14 @@ class Links:
             UsageError: Something of the user's own is at that place.
             OSError: The run directory cannot be written, or the source cannot be copied where no link is possible.
         """
+        try:
+            return self._put(name, source)
+        except (
+            FileNotFoundError
+        ):  # the syncer has just removed the link of a file that is stored and was to go
+            return self._put(name, source)
+
+    def _put(self, name: str, source: str) -> Undo | None:
         place = f"{self._run_dir}/{name}"
         if place == source or (beside and name not in self.sources and os.path.lexists(place)):
             return None

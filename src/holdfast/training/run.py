@@ -153,6 +153,7 @@ class Run(Identity):
         *,
         path: str | bytes | os.PathLike[str] | None = None,
         glob: bool = True,
+        keep_local: Literal["always", "until_stored"] = "always",
     ) -> SavedFiles: ...
     def save(
         self,
@@ -162,6 +163,7 @@ class Run(Identity):
         *,
         path: object = None,
         glob: bool = True,
+        keep_local: str = "always",
     ) -> SavedFiles | bool:
         """Keep files with the run.
 
@@ -180,6 +182,8 @@ class Run(Identity):
                 ``end``: store when the run ends.
             path: The same as ``glob_str``.
             glob: False: take the path as it is written and not as a pattern.
+            keep_local: ``until_stored``: the syncer removes the file here once the vault has it, unless it changed since,
+                somebody has it open for writing, or another save of it says ``always``. `restore` brings it back.
 
         Returns:
             A handle for each file, whose `wait` tells when it is stored. Empty, after a warning, if nothing matches.
@@ -200,7 +204,9 @@ class Run(Identity):
         if glob_str is not None and path is not None:
             raise UsageError("save() takes either glob_str or path, not both.")
         argument = path if glob_str is None else glob_str
-        saved = self._saver.save(argument, base_path=base_path, policy=policy, literal=not glob)
+        saved = self._saver.save(
+            argument, base_path=base_path, policy=policy, literal=not glob, keep_local=keep_local
+        )
         self._keep_going()
         return saved
 

@@ -17,7 +17,7 @@ from holdfast.patterns import IgnoreRules
 from holdfast.rundir.facts import Ignored, Saved, SavedFile, Watched, to_record
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.records import Record, RecordWriter
-from holdfast.training.holdings import Holdings
+from holdfast.training.holdings import Held, Holdings
 from holdfast.training.links import Links, Undo
 from holdfast.training.pins import Pins
 from holdfast.training.rules import Match, Places, Selection, is_captured_name, is_own_name, select
@@ -25,6 +25,7 @@ from holdfast.training.saved import SavedFileHandle, SavedFiles, Wait
 from holdfast.training.terminal import Terminal
 
 POLICIES = ("live", "now", "end")
+KEEP_LOCAL = ("always", "until_stored")
 _MOST_NAMED = 10
 
 
@@ -68,7 +69,7 @@ class Saver:
         self._wait = wait
         self._lock = threading.Lock()
         self._sources: dict[str, str] = {}
-        self._watched: set[tuple[str, str]] = set()
+        self._watched: set[tuple[str, str, str]] = set()
         self._ignored: dict[str, dict[str, str]] = {}
         os.register_at_fork(after_in_child=self._renew_lock)
         self.last: dict[str, str] = {}
@@ -79,15 +80,19 @@ class Saver:
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()  # another thread may have held it when this process was forked off
 
-    def save(self, argument: object, *, base_path: object, policy: str, literal: bool) -> SavedFiles:
+    def save(
+        self, argument: object, *, base_path: object, policy: str, literal: bool, keep_local: str = "always"
+    ) -> SavedFiles:
         """See `Run.save`."""
         if policy not in POLICIES:
             raise UsageError(f"There is no policy {policy!r}.", hint="Choose live, now or end.")
+        if keep_local not in KEEP_LOCAL:
+            raise UsageError(f"keep_local cannot be {keep_local!r}.", hint="Choose always or until_stored.")
         places = Places(os.getcwd(), self._run_dir, self._run_root, self._links.sources, self._ignore)
         with self._lock:
             selection = select(argument, places, base_path=base_path, literal=literal)
             self._warn(selection)
-            return self._accept(selection, policy)
+            return self._accept(selection, policy, keep_local)
 
     def gather(self) -> list[str]:
         """Pin what has taken the place of saved files since, for an offline run that ends.
@@ -101,11 +106,12 @@ class Saver:
         if self._holdings is None:
             return []
         with self._lock:
-            for policy, file, info in self._holdings.replaced():
-                self._pin_again(policy, file, info)
+            for held, info in self._holdings.replaced():
+                self._pin_again(held, info)
             return self._holdings.rewritten()
 
-    def _pin_again(self, policy: str, file: SavedFile, info: os.stat_result) -> None:
+    def _pin_again(self, held: Held, info: os.stat_result) -> None:
+        policy, keep_local, file = held
         save_id = secrets.token_hex(8)
         try:
             pin, is_copy = self._pins.pin(file.path, info, policy, f"{save_id}-0")
@@ -116,11 +122,11 @@ class Saver:
         changed = replace(
             file, size=info.st_size, mtime_ns=info.st_mtime_ns, ino=info.st_ino, pin=pin, pin_is_copy=is_copy
         )
-        self._journal.append(to_record(Saved(save_id, policy, [changed])))
+        self._journal.append(to_record(Saved(save_id, policy, [changed], keep_local=keep_local)))
         self.last[file.name] = save_id
 
-    def _hold(self, policy: str, file: SavedFile) -> None:
-        if self._holdings is not None and not self._holdings.note(policy, file):
+    def _hold(self, policy: str, keep_local: str, file: SavedFile) -> None:
+        if self._holdings is not None and not self._holdings.note(Held(policy, keep_local, file)):
             self._terminal.warn(
                 f"{file.path!r} is too big to be copied from another disk into the run directory (pin_copy_limit). "
                 "It must still be there when the offline run is synced."
@@ -161,7 +167,7 @@ class Saver:
         before = self._ignored.get(selection.text, {})
         return {name: glob for name, glob in selection.ignored.items() if name not in before}
 
-    def _accept(self, selection: Selection, policy: str) -> SavedFiles:
+    def _accept(self, selection: Selection, policy: str, keep_local: str) -> SavedFiles:
         undo: list[Undo] = []
         save_id = secrets.token_hex(8)
         try:
@@ -170,7 +176,7 @@ class Saver:
                 for number, match in enumerate(selection.matches)
                 if (file := self._keep(match, policy, f"{save_id}-{number}", undo))
             ]
-            self._record(save_id, policy, files, selection)
+            self._record(Saved(save_id, policy, files, selection.text, keep_local), selection)
         except BaseException as exc:
             for step in reversed(undo):
                 step()
@@ -179,7 +185,7 @@ class Saver:
             raise
         for file in files:
             self.refused.pop(file.name, None)
-            self._hold(policy, file)
+            self._hold(policy, keep_local, file)
         self._sources.update((file.name, file.path) for file in files)
         self.last.update((file.name, save_id) for file in files)
         handles = (SavedFileHandle(file, save_id, policy, self._wait) for file in files)
@@ -228,20 +234,20 @@ class Saver:
             undo.append(step)
         return SavedFile(match.name, match.path, info.st_size, info.st_mtime_ns, info.st_ino, pin, is_copy)
 
-    def _record(self, save_id: str, policy: str, files: list[SavedFile], selection: Selection) -> None:
-        watched = selection.watched
+    def _record(self, saved: Saved, selection: Selection) -> None:
+        watched, policy, keep_local = selection.watched, saved.policy, saved.keep_local
         records: list[Record] = []
-        if files:
-            records.append(to_record(Saved(save_id, policy, files, selection.text)))
+        if saved.files:
+            records.append(to_record(saved))
         ignored = self._newly_ignored(selection)
         if ignored:
             paths = {name: selection.ignored_paths[name] for name in ignored}
             records.append(to_record(Ignored(selection.text, policy, ignored, paths)))
-        if watched is not None and (watched, policy) not in self._watched:
-            records.append(to_record(Watched(watched, policy)))
+        if watched is not None and (watched, policy, keep_local) not in self._watched:
+            records.append(to_record(Watched(watched, policy, keep_local)))
         if records:
             self._journal.append(*records)
         if ignored:
             self._ignored.setdefault(selection.text, {}).update(ignored)
         if watched is not None:
-            self._watched.add((watched, policy))
+            self._watched.add((watched, policy, keep_local))

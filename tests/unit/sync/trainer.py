@@ -68,7 +68,13 @@ class Trainer:
         return path
 
     def save(
-        self, name: str, policy: str = "live", *, path: Path | None = None, pin: str | None = None
+        self,
+        name: str,
+        policy: str = "live",
+        *,
+        path: Path | None = None,
+        pin: str | None = None,
+        keep_local: str = "always",
     ) -> str:
         """Save a file of the sources; pin: "link", "copy" or none."""
         source = path or self.sources / name
@@ -87,11 +93,11 @@ class Trainer:
             pin=save_id if pin else None,
             pin_is_copy=pin == "copy",
         )
-        self.say(Saved(save_id, policy, [file]))
+        self.say(Saved(save_id, policy, [file], keep_local=keep_local))
         return save_id
 
-    def watch(self, pattern: str, policy: str = "live") -> None:
-        self.say(Watched(pattern, policy))
+    def watch(self, pattern: str, policy: str = "live", keep_local: str = "always") -> None:
+        self.say(Watched(pattern, policy, keep_local))
 
     def drop(self, name: str, data: bytes = b"dropped") -> Path:
         path = self.directory.files / name
