@@ -25,6 +25,7 @@ from holdfast.cleaning.survey import Entry, Survey
 from holdfast.errors import CorruptContentError, DirectoryBusyError, LocalFileError
 from holdfast.names import RunPath
 from holdfast.protocol.vault import Vault
+from holdfast.rundir.capturing import read_capture
 from holdfast.rundir.facts import Opened, from_records
 from holdfast.rundir.layout import RunDirectory
 from holdfast.rundir.lease import Lease, acquire_lease
@@ -252,6 +253,9 @@ def why_held(directory: RunDirectory, state: RunState, older_than_s: float) -> s
         reason = _why_alive(opened)
         if reason is not None:
             return reason
+    capture = read_capture(directory)
+    if capture is not None and capture.is_under_way:
+        return "what belongs to its run is still being captured"
     over_at = state.finished.at if state.finished is not None else directory.journal.stat().st_mtime
     if time.time() - over_at < older_than_s:
         return "its run ended too short a time ago"

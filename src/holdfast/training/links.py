@@ -49,13 +49,12 @@ class Links:
             OSError: The run directory cannot be written, or the source cannot be copied where no link is possible.
         """
         try:
-            return self._put(name, source)
-        except (
-            FileNotFoundError
-        ):  # the syncer has just removed the link of a file that is stored and was to go
-            return self._put(name, source)
+            return self._put(name, source, beside)
+        except FileNotFoundError:
+            # The syncer has just removed the link to a file that is stored and was not to be kept.
+            return self._put(name, source, beside)
 
-    def _put(self, name: str, source: str) -> Undo | None:
+    def _put(self, name: str, source: str, beside: bool) -> Undo | None:
         place = f"{self._run_dir}/{name}"
         if place == source or (beside and name not in self.sources and os.path.lexists(place)):
             return None
