@@ -20,6 +20,11 @@ KILLS = {"sample": 2, "full": 100}
 def play(machine: Machine, victim: str, seed: int) -> None:
     """One run whose victim is killed at a random moment; then the world goes on as a user would let it."""
     chance = random.Random(f"{victim}-{seed}")
+    for name in (
+        "HOLDFAST_CAPTURE",
+        "HOLDFAST_CONSOLE",
+    ):  # the console and what is captured are there as for users
+        del machine.env[name]
     run = RunPath(ENTITY, "kills", f"{victim}{seed}")
     server = machine.server() if victim == "server" or seed % 2 else None
     machine.use(server.url if server else None)

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
+from holdfast.rundir.capturing import CaptureState, write_capture
 from holdfast.rundir.facts import Ended, Opened, Refused, Stored, to_record
 from holdfast.rundir.records import RecordWriter
 
@@ -139,3 +141,14 @@ def rewrite_as_online(directory, lines):
         for line in lines.splitlines():
             record = decode_line(line)
             journal.append({**record, "mode": "online"} if record["fact"] == "opened" else record)
+
+
+def test_status_says_what_was_not_captured(shell):
+    directory = shell.offline_run({"model.pt": b"content"})
+    state = CaptureState.begun(("metadata", "requirements")).with_step("metadata", "no idea")
+    write_capture(directory, replace(state, at=state.at - 60))
+
+    shown = shell("status").stdout
+
+    assert "metadata not captured: no idea" in shown
+    assert "requirements not captured: the process that captures was ended" in shown
