@@ -62,6 +62,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
     settings: Mapping[str, Any] | Settings | None = None,
     reinit: bool | Literal["default", "return_previous", "finish_previous"] | None = None,
     sync_tensorboard: bool | None = None,
+    save_code: bool | None = None,
 ) -> Run:
     """Begin a run.
 
@@ -92,6 +93,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
             there a cell that runs again means a run anew.
         sync_tensorboard: Save the event files that TensorBoard's writers make from now on, wherever they lie; see
             `holdfast.tensorboard.patch`.
+        save_code: Keep uncommitted changes, unpushed commits and small untracked files of the git repository.
 
     Returns:
         The run.
@@ -125,6 +127,7 @@ def init(  # noqa: PLR0917 - the order of W&B's init is what scripts were writte
         "job_type": job_type,
         "base_url": base_url,
         "sync_tensorboard": sync_tensorboard,
+        "save_code": save_code,
     }
     arguments = {key: value for key, value in given.items() if value is not None}
     found = load_settings(**{**given_settings(settings), **arguments})

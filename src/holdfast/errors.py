@@ -11,7 +11,8 @@
     ├── NotFoundError               (also LookupError)
     │   ├── RunNotFoundError
     │   ├── StoredFileNotFoundError (also FileNotFoundError)
-    │   └── UploadNotFoundError     an upload that has ended or never began
+    │   ├── UploadNotFoundError     an upload that has ended or never began
+    │   └── CommitNotFoundError     a git commit that no place holds any more
     ├── ConflictError
     │   ├── RunExistsError          resume="never" and the run is there
     │   ├── StaleBaseError          the file has a newer version than the caller knew
@@ -19,8 +20,10 @@
     │   ├── PackConflictError       the same pack id with other bytes
     │   ├── IdempotencyError        the same key with another request
     │   ├── TargetExistsError       restore() would overwrite other content (also FileExistsError)
+    │   ├── DirtyTreeError          a git work tree with changes that would be in the way
     │   └── DirectoryBusyError      another syncer holds the run directory
     ├── LocalFileError              the local disk refused: full, no permission, read-only (also OSError)
+    ├── GitError                    git is missing, or it refused
     ├── IntegrityError              bytes that are not what they should be
     │   ├── CorruptContentError     a stored chunk, pack or manifest is damaged
     │   └── MalformedContentError   a decoder was fed bytes that are not its format
@@ -157,6 +160,12 @@ class UploadNotFoundError(NotFoundError):
     code = "upload_not_found"
 
 
+class CommitNotFoundError(NotFoundError):
+    """A git commit is neither here, nor on the remote, nor among the files of the run."""
+
+    code = "commit_not_found"
+
+
 class ConflictError(HoldfastError):
     """The request contradicts what is stored."""
 
@@ -207,6 +216,13 @@ class TargetExistsError(ConflictError, FileExistsError):
     hint = "Pass replace=True to overwrite it, or root= to restore elsewhere."
 
 
+class DirtyTreeError(ConflictError):
+    """A git work tree has changes that are not committed."""
+
+    code = "dirty_tree"
+    hint = "Commit them, pass --stash to put them aside, or --into DIR to restore elsewhere."
+
+
 class DirectoryBusyError(ConflictError):
     """Another living syncer holds the run directory."""
 
@@ -218,6 +234,13 @@ class LocalFileError(HoldfastError, OSError):
 
     code = "local_file"
     exit_code = 10
+
+
+class GitError(HoldfastError):
+    """Git is missing, or it refused; the message has its own words."""
+
+    code = "git"
+    exit_code = 11
 
 
 class IntegrityError(HoldfastError):

@@ -26,7 +26,7 @@ from holdfast.settings_file import lines_of
 
 log = logging.getLogger(__name__)
 
-CAPTURES = ("metadata", "requirements")
+CAPTURES = ("metadata", "requirements", "code")
 CONSOLES = ("wrap", "off")
 MODES = ("online", "offline", "disabled")
 _HELD = "_HOLDFAST_RUN_UNDER_WAY"
@@ -39,6 +39,32 @@ _PREFIX = "HOLDFAST_"
 _ARGUMENT = "init"
 _LIKELY, _POSSIBLE = 0.8, 0.5
 """How much alike two names are (1.0: equal) for one to be a slip of the other."""
+
+_OF_ANOTHER_REPOSITORY = frozenset(
+    f"GIT_{name}"
+    for name in [
+        "DIR",
+        "WORK_TREE",
+        "INDEX_FILE",
+        "PREFIX",
+        "COMMON_DIR",
+        "NAMESPACE",
+        "GRAFT_FILE",
+        "SHALLOW_FILE",
+        "OBJECT_DIRECTORY",
+        "ALTERNATE_OBJECT_DIRECTORIES",
+        "EXTERNAL_DIFF",
+        "DIFF_OPTS",
+        "PAGER",
+        "TRACE",
+        "LITERAL_PATHSPECS",
+        "GLOB_PATHSPECS",
+        "NOGLOB_PATHSPECS",
+        "ICASE_PATHSPECS",
+        "ATTR_SOURCE",
+    ]
+)
+"""What a git hook or an alias leaves in the environment of a training that it starts."""
 
 
 class Secret(str):
@@ -200,6 +226,25 @@ class Settings:
     )
     console: str = _setting(
         _one_of(*CONSOLES), "wrap", "wrap (what the script prints is kept as `output.log`) or off."
+    )
+    save_code: bool = _setting(
+        _boolean,
+        True,
+        "Keep the code as it was: uncommitted changes, unpushed commits, small untracked files.",
+    )
+    disable_git: bool = _setting(
+        _boolean, False, "Never call git; of the code only the program file is kept."
+    )
+    code_limit: int = _setting(
+        _whole_number,
+        64 << 20,
+        "Bytes that each patch, and the bundle of unpushed commits, may have; larger is left out.",
+    )
+    code_untracked_limit: int = _setting(
+        _whole_number, 16 << 20, "Bytes of untracked files that are kept in all; the smallest come first."
+    )
+    code_file_limit: int = _setting(
+        _whole_number, 1 << 20, "Bytes that one untracked file or the program file may have."
     )
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -375,6 +420,14 @@ def environment_for_syncer(settings: Settings) -> dict[str, str]:
     """Return the environment of a syncer process: this one's, with the home folder and a given API key in it."""
     key = {} if settings.api_key is None else {"HOLDFAST_API_KEY": str(settings.api_key)}
     return {**os.environ, **key, "HOLDFAST_HOME": str(settings.home)}
+
+
+def environment_for_git() -> dict[str, str]:
+    """Return the environment of a git process: nothing in it points at another repository or starts a pager."""
+    return {
+        **{name: text for name, text in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY},
+        "LC_ALL": "C",
+    }
 
 
 def _default_home() -> str:

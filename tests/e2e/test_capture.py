@@ -12,7 +12,7 @@ from holdfast.names import RunPath
 from tests.e2e.harness import ENTITY, all_files, read_file, wait_until
 
 TRAINING = "import holdfast, time\nholdfast.init(project='p', id='r')\nprint('begun', flush=True)\n"
-CAPTURED = {"metadata.json", "requirements.txt"}
+CAPTURED = {"metadata.json", "requirements.txt", "code/state.json"}
 RUN = RunPath(ENTITY, "p", "r")
 
 
@@ -62,7 +62,8 @@ def test_an_offline_run_has_all_that_is_captured_when_its_script_ends(capturing)
     assert capturing.run(TRAINING) == 0
 
     [directory] = capturing.directories()
-    assert {path.name for path in directory.files.iterdir()} == CAPTURED
+    files = [path for path in directory.files.rglob("*") if path.is_file()]
+    assert {path.relative_to(directory.files).as_posix() for path in files} == CAPTURED
 
 
 def test_a_file_of_the_users_by_the_name_of_a_captured_one_is_the_one_that_is_kept(capturing):

@@ -15,9 +15,14 @@ from __future__ import annotations
 
 METADATA = "metadata.json"
 REQUIREMENTS = "requirements.txt"
+CODE = (
+    *("diff.patch", "upstream_diff_*.patch", "code/state.json", "code/staged.patch", "code/commits.bundle"),
+    *("code/untracked/**", "code/program/**", "code/other/**"),
+)
 
 STEPS: dict[str, tuple[str, ...]] = {
     "metadata": (METADATA,),
     "requirements": (REQUIREMENTS,),
+    "code": CODE,
 }
 """The steps in their order, each with the patterns of the names that it makes in ``run.dir``."""

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.capture import metadata, requirements
+from holdfast.capture import code, metadata, requirements
 from holdfast.capture.scene import Scene
 from holdfast.capture.shelf import Shelf
 from holdfast.errors import HoldfastError
@@ -31,6 +31,7 @@ Step = Callable[[Scene, Shelf], None]
 STEPS: dict[str, Step] = {
     "metadata": metadata.capture,
     "requirements": requirements.capture,
+    "code": code.capture,
 }
 
 

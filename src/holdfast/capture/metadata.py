@@ -37,7 +37,8 @@ def describe(scene: Scene) -> dict[str, Any]:
     """Return what is worth knowing of a training process and its machine, secrets masked."""
     import psutil
 
-    repository = None if scene.cwd is None else find_repository(scene.cwd)
+    folder = None if scene.settings.disable_git else scene.cwd
+    repository = None if folder is None else find_repository(folder)
     program = None if scene.program is None else mask_text(scene.program, scene.secrets)
     return {
         "started_at": datetime.fromtimestamp(scene.started_at, UTC).isoformat(),

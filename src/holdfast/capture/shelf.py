@@ -26,6 +26,21 @@ class Shelf:
         self._files = directory.files
         self._part = directory.path / f"capture.part.{os.getpid()}"
 
+    @property
+    def files(self) -> Path:
+        """``run.dir``."""
+        return self._files
+
+    @property
+    def scratch(self) -> Path:
+        """A folder on the same disk for what is not yet whole; whoever makes it removes it."""
+        return self._part.with_name(f"capture.scratch.{os.getpid()}")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is that of rank 0, which captures what all ranks have in common."""
+        return self._opened.rank == 0
+
     def put(self, name: str, content: str | bytes) -> None:
         """Make a file of the run; nothing happens if there is one of that name.
 

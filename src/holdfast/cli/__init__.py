@@ -14,7 +14,7 @@ import click
 from holdfast.cli import _output
 from holdfast.errors import HoldfastError
 
-COMMANDS = ("cat", "login", "logout", "ls", "pull", "server", "status", "sync", "verify")
+COMMANDS = ("cat", "login", "logout", "ls", "pull", "restore", "server", "status", "sync", "verify")
 
 
 class _Commands(click.Group):

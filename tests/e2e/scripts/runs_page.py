@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 COMMANDS = ("holdfast", "git", "make", "curl", "pip", "python", "tensorboard", "export")
-GIT = """
+GIT = r"""
 git init -q
 echo 'print("training")' > train.py
-git add train.py
+printf '%s\n' '*.pt' '*.json' results/ restored/ bin/ > .gitignore
+git add train.py .gitignore
 git -c user.name=me -c user.email=me@example.org commit -qm first
 """
 FENCED = re.compile(
@@ -58,7 +59,7 @@ def make_world() -> None:
     Path("report.json").write_text("{}\n")
     Path("checkpoints/epoch-1.pt").write_bytes(b"1")
     subprocess.run(["bash", "-ec", GIT], check=True)
-    run = holdfast.init(project="mnist", id="a1b2c3d4", settings={"silent": True})
+    run = holdfast.init(project="mnist", id="a1b2c3d4", settings={"silent": True, "capture": "code"})
     for pattern in ("model.pt", "checkpoints/*.pt", "report.json"):
         run.save(pattern)
     run.log({"loss": 0.5})
