@@ -11,7 +11,8 @@ with the one folder that it lies in.
 **Which not.** What the ignore globs mean, by the name within the run, is left out, however it was asked for.
 
 **What else.** A relative pattern is looked for in ``run.dir`` too. Where a later file of ``run.dir`` can match, the
-selection says which pattern is to be watched. Run directories are never content of the folder that they lie in.
+selection says which pattern is to be watched. Run directories and Holdfast's home folder, which has the API keys and the
+embedded vault, are never content of the folder that they lie in.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Places:
         run_root: The folder that holds the run directories.
         links: Links in ``run.dir`` of our own making: name to source.
         ignore: Which names are left out.
+        home: Holdfast's own folder of this user; empty: none.
     """
 
     cwd: str
@@ -60,6 +62,7 @@ class Places:
     run_root: str
     links: Mapping[str, str] = field(default_factory=dict)
     ignore: IgnoreRules = field(default_factory=IgnoreRules)
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +274,9 @@ class _Walk:
         if _is_inside(path, run_dir):
             name = path[len(run_dir) + 1 :]
             return is_own_name(name) or is_captured_name(name) or not _is_inside(self.start, run_dir)
+        home = self.places.home
+        if home and _is_inside(path, home):
+            return not _is_inside(self.start, home)
         if not path.startswith(run_root + "/"):
             return False
         below = path[len(run_root) + 1 :]

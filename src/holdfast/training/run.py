@@ -109,6 +109,7 @@ class Run(Identity):
             run_root=str(settings.run_root),
             journal=journal,
             copy_limit=settings.pin_copy_limit,
+            home=opened.home,
             ignore=self._ignore,
             ignore_source=opened.ignore_source,
             terminal=terminal,

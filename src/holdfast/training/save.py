@@ -37,6 +37,7 @@ class Saver:
         run_root: The folder that holds the run directories.
         journal: The journal.
         copy_limit: The most bytes that pins may take as copies.
+        home: Holdfast's own folder of this user.
         ignore: What is not stored.
         ignore_source: Where that was set.
         terminal: Where warnings go.
@@ -51,6 +52,7 @@ class Saver:
         run_root: str,
         journal: RecordWriter,
         copy_limit: int,
+        home: str,
         ignore: IgnoreRules,
         ignore_source: str | None,
         terminal: Terminal,
@@ -63,6 +65,7 @@ class Saver:
         self._links = Links(self._run_dir, str(directory.pins))
         self._pins = Pins(str(directory.pins), copy_limit=copy_limit, holds_all=is_offline)
         self._holdings = Holdings(self._run_dir, str(directory.pins)) if is_offline else None
+        self._home = home
         self._ignore = ignore
         self._ignore_source = ignore_source
         self._terminal = terminal
@@ -88,7 +91,9 @@ class Saver:
             raise UsageError(f"There is no policy {policy!r}.", hint="Choose live, now or end.")
         if keep_local not in KEEP_LOCAL:
             raise UsageError(f"keep_local cannot be {keep_local!r}.", hint="Choose always or until_stored.")
-        places = Places(os.getcwd(), self._run_dir, self._run_root, self._links.sources, self._ignore)
+        places = Places(
+            os.getcwd(), self._run_dir, self._run_root, self._links.sources, self._ignore, self._home
+        )
         with self._lock:
             selection = select(argument, places, base_path=base_path, literal=literal)
             self._warn(selection)

@@ -429,3 +429,14 @@ def test_offline_a_file_of_another_disk_is_copied_and_one_too_big_for_that_is_to
     told = capsys.readouterr().err
     assert "big.bin' is too big to be copied" in told
     assert "small.bin" not in told
+
+
+@pytest.mark.parametrize("argument", [".", "*", "**", "home"])
+def test_the_home_folder_with_the_keys_is_never_content_of_a_folder_that_is_saved(make, argument):
+    ours = make(home=Path("home").absolute())
+    for name in ("a.txt", "home/credentials", "home/vault/catalog.sqlite"):
+        write(name)
+
+    names = [file.name for file in ours.run.save(argument)]
+
+    assert names == (["a.txt"] if argument != "home" else ["home/credentials", "home/vault/catalog.sqlite"])
