@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+_SYSTEM = Path("/proc/stat")
 START_TOLERANCE_S = 2.0
 """The system's idea of when a process started moves with its clock by so much."""
 
 
 def process_start(pid: int) -> float | None:
     """Return when a process started, in seconds since the epoch; None if it is gone, or dead and not yet reaped."""
+    if _SYSTEM.exists():
+        return _linux_start(pid)
     import psutil
 
     try:
@@ -19,6 +22,20 @@ def process_start(pid: int) -> float | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.NoSuchProcess:
         return None
+
+
+def _linux_start(pid: int) -> float | None:
+    """Read proc(5), which takes a hundredth of the time that importing psutil does."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = line[line.rindex(b")") + 2 :].split()  # the name before it may have anything in it
+    state, ticks = fields[0], int(fields[19])
+    if state in (b"Z", b"X"):
+        return None
+    boot = next(line for line in _SYSTEM.read_bytes().splitlines() if line.startswith(b"btime "))
+    return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def process_is_alive(pid: int, started: float) -> bool:

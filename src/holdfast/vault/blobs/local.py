@@ -20,10 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 from holdfast.content.hashing import Bytes
 from holdfast.errors import NotFoundError, VaultFullError, VaultUnavailableError
+from holdfast.rundir.processes import process_start
 from holdfast.vault.blobs import BlobInfo, BlobSlice
 
 _INCOMING = "incoming"
@@ -208,10 +207,8 @@ def _host() -> str:
 
 def _start_of(pid: int) -> int | None:
     """Return when a process started, in hundredths of a second, or None if there is none."""
-    try:
-        return round(psutil.Process(pid).create_time() * 100)
-    except psutil.Error:
-        return None
+    start = process_start(pid)
+    return None if start is None else round(start * 100)
 
 
 def _is_abandoned(part: Path) -> bool:
