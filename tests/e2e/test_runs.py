@@ -317,3 +317,15 @@ def test_in_a_notebook_a_cell_that_runs_again_is_a_run_anew_and_a_restart_ends_t
     )
     assert len(machine.directories()) == 2
     vault.close()
+
+
+def test_what_every_cell_of_a_notebook_prints_is_in_the_runs_log_once(machine, kernel):
+    _, client = kernel
+    begin = "import holdfast; run = holdfast.init(project='p', mode='offline', settings={'console': 'wrap'}); print(1)"
+
+    said = [run_cell(client, cell)[1] for cell in (begin, "print(2)", "print(3)", "run.finish(); print(4)")]
+
+    [directory] = machine.directories()
+    log = (directory.files / "output.log").read_text().splitlines()
+    assert [line for line in log if not line.startswith("holdfast: ")] == ["1", "2", "3"]
+    assert [text.splitlines()[-1] for text in said] == ["1", "2", "3", "4"]

@@ -2,7 +2,7 @@
 
 **How it works.** The ``write`` of the two stream objects that are ``sys.stdout`` and ``sys.stderr`` when the run begins is
 replaced; the objects stay what they are, so ``isatty``, ``fileno``, ``buffer`` and whoever holds them (logging handlers)
-notice nothing. Each finished line is in the file when ``write`` returns. What goes past Python's streams (bytes
+notice nothing. In a notebook they are wrapped anew before each cell, since IPython puts its own back. Each finished line is in the file when ``write`` returns. What goes past Python's streams (bytes
 written to ``.buffer``, C libraries, child processes) is not seen.
 
 **Invariants.**
@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from holdfast.training.screen import Screen
 
@@ -117,7 +117,10 @@ class Console:
         self._queue: deque[tuple[int, str]] = deque()
         self._lock = threading.Lock()
         self._screens: list[Screen] = []
-        self._wrapped: list[tuple[Any, Callable[..., Any]]] = []
+        self._wrapped: dict[int, tuple[Any, Callable[..., Any], Any]] = {}
+        """Each stream by its number, our ``write``, and the one that it had of its own before (None: its class's)."""
+        self._writing: dict[int, int | None] = {}
+        """The thread that is in the ``write`` of each stream."""
         self._is_on = False
         os.register_at_fork(after_in_child=self._begin_anew)
 
@@ -126,15 +129,25 @@ class Console:
         self._is_on = True
         self._log.begin()
         for stream in {id(stream): stream for stream in (sys.stdout, sys.stderr)}.values():
-            if stream is not None:
-                self._wrap(stream)
+            if stream is not None and self._wrap(stream, len(self._screens)):
+                self._screens.append(Screen())
+        shell = _notebook()
+        if shell is not None:
+            shell.events.register("pre_run_cell", self._wrap_again)
 
     def stop(self) -> None:
         """Leave the streams as they were, unless somebody else has wrapped them since, and write what is left."""
-        for stream, write in self._wrapped:
-            with contextlib.suppress(AttributeError, TypeError):
-                if vars(stream).get("write") is write:
-                    del stream.write
+        shell = _notebook()
+        if shell is not None:
+            with contextlib.suppress(ValueError):
+                shell.events.unregister("pre_run_cell", self._wrap_again)
+        for stream, write, before in self._wrapped.values():
+            if vars(stream).get("write") is not write:
+                continue
+            if before is None:
+                del stream.write
+            else:
+                stream.write = before
         self._is_on = False
         is_ours = self._lock.acquire(
             timeout=_PATIENCE_S
@@ -146,22 +159,37 @@ class Console:
         if is_ours:
             self._lock.release()
 
-    def _wrap(self, stream: TextIO) -> None:
-        number = len(self._screens)
+    def _wrap(self, stream: Any, number: int) -> bool:
+        """Wrap a stream; False if it is an object of somebody's that takes no attributes."""
         original = stream.write
 
-        def write(text: str, /) -> int:
-            if self._is_on:
-                self._copy(number, text)
-            return original(text)
+        def write(text: str, /) -> Any:
+            me = threading.get_ident()
+            if (
+                not self._is_on or self._writing.get(number) == me
+            ):  # another wrapper of ours is around this one
+                return original(text)
+            self._copy(number, text)
+            self._writing[number] = me
+            try:
+                return original(text)
+            finally:
+                self._writing[number] = None
 
         try:
-            stream.write = write  # type: ignore[method-assign]
-        except (AttributeError, TypeError):  # an object of somebody's that takes no attributes
+            before = vars(stream).get("write")
+            stream.write = write
+        except (AttributeError, TypeError):
             log.debug("%r cannot be copied.", stream)
-            return
-        self._screens.append(Screen())
-        self._wrapped.append((stream, write))
+            return False
+        self._wrapped[number] = (stream, write, before)
+        return True
+
+    def _wrap_again(self, *_: object) -> None:
+        """Wrap the streams anew before a notebook's cell: IPython puts back, after each cell, what was there before."""
+        for number, (stream, write, _before) in list(self._wrapped.items()):
+            if vars(stream).get("write") is not write:
+                self._wrap(stream, number)
 
     def _copy(self, number: int, text: object) -> None:
         if not isinstance(text, str):
@@ -190,3 +218,9 @@ class Console:
         self._lock = threading.Lock()
         self._queue.clear()
         self._screens = [Screen() for _ in self._screens]
+
+
+def _notebook() -> Any:
+    """Return IPython's shell if this is one."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return None if get_ipython is None else get_ipython()
