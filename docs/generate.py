@@ -30,14 +30,18 @@ TITLES = {
     "Returns": "Returns",
     "Yields": "Yields",
 }
-BESIDES = {
-    "Config": ("holdfast.training.records", "holdfast.config"),
-    "Summary": ("holdfast.training.records", "holdfast.summary"),
-    "HoldfastCallback": ("holdfast.integrations.keras", "holdfast.keras.HoldfastCallback"),
-    "patch": ("holdfast.integrations.tensorboard", "holdfast.tensorboard.patch"),
-}
-"""What is public without being in ``__all__``: its module, and how users reach it."""
-BASES = {"Run": ("Identity", "holdfast.training.identity")}
+BESIDES = [
+    ("Config", "holdfast.training.records", "holdfast.config"),
+    ("Summary", "holdfast.training.records", "holdfast.summary"),
+    ("HoldfastCallback", "holdfast.integrations.keras", "holdfast.keras.HoldfastCallback"),
+    ("patch", "holdfast.integrations.tensorboard", "holdfast.tensorboard.patch"),
+    ("Project", "holdfast.api.runs", "holdfast.api.Project"),
+    ("Run", "holdfast.api.runs", "holdfast.api.Run"),
+    ("File", "holdfast.api.files", "holdfast.api.File"),
+    ("Files", "holdfast.api.files", "holdfast.api.Files"),
+]
+"""What is public without being in ``__all__``: its name, its module, and how users reach it."""
+BASES = {"holdfast.Run": ("Identity", "holdfast.training.identity")}
 """A public class that has attributes of another one, and where that is."""
 Definition = ast.FunctionDef | ast.ClassDef
 
@@ -52,8 +56,8 @@ def render() -> dict[Path, str]:
 
 
 def python_page() -> str:
-    public = {name: (module, f"holdfast.{name}") for name, module in holdfast._HOMES.items()} | BESIDES
-    found = [(path, find(name, module)) for name, (module, path) in public.items()]
+    public = [(name, module, f"holdfast.{name}") for name, module in holdfast._HOMES.items()]
+    found = [(path, find(name, module)) for name, module, path in [*public, *BESIDES]]
     functions = sorted(
         (item for item in found if isinstance(item[1], ast.FunctionDef)), key=lambda item: item[0]
     )
@@ -68,7 +72,7 @@ def python_page() -> str:
     for path, definition in functions:
         lines += ["", f"## {path}", "", *function(definition)]
     for path, definition in classes:
-        lines += ["", f"## {path}", "", *class_(definition)]
+        lines += ["", f"## {path}", "", *class_(path, definition)]
     return "\n".join([*lines, "", END, ""])
 
 
@@ -86,15 +90,15 @@ def function(node: ast.FunctionDef) -> list[str]:
     return ["```", signature(node), "```", "", *prose(ast.get_docstring(node))]
 
 
-def class_(node: ast.ClassDef) -> list[str]:
+def class_(path: str, node: ast.ClassDef) -> list[str]:
     docstring = ast.get_docstring(node) or ""
     lines = prose(docstring)
     makers = [item for item in functions_of(node) if item.name == "__init__"]
     if "Args:" in docstring and makers:
         lines = ["```", signature(makers[0], name=node.name), "```", "", *lines]
     own = list(attributes_of(node))
-    if node.name in BASES:
-        base = find(*BASES[node.name])
+    if path in BASES:
+        base = find(*BASES[path])
         assert isinstance(base, ast.ClassDef)
         own = [*attributes_of(base), *own]
     attributes = [f"- `{name}`{': ' + one_line(text) if text else ''}" for name, text in own]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast._facade import finish, init, log, login, logout, restore, save
+    from holdfast.api import Api
     from holdfast.errors import HoldfastError
     from holdfast.settings import Settings
     from holdfast.training.ending import FinishReport
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     summary: Summary
 
 __all__ = [
+    "Api",
     "FinishReport",
     "HoldfastError",
     "Run",
@@ -51,6 +53,7 @@ __all__ = [
 
 _FACADE = "holdfast._facade"
 _HOMES = {
+    "Api": "holdfast.api.client",
     "FinishReport": "holdfast.training.ending",
     "HoldfastError": "holdfast.errors",
     "Run": "holdfast.training.run",

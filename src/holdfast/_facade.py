@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, overload
 
 from holdfast.errors import NotInitializedError, UsageError
 from holdfast.names import RunPath, check_file_name
@@ -18,6 +18,9 @@ from holdfast.training.saved import SavedFiles
 from holdfast.training.start import start_run
 from holdfast.training.surroundings import in_notebook
 from holdfast.training.terminal import Terminal
+
+if TYPE_CHECKING:
+    from holdfast.times import Which
 
 StrPath = str | bytes | os.PathLike[str]
 
@@ -188,7 +191,7 @@ def restore(
     replace: bool = False,
     root: str | os.PathLike[str] | None = None,
     *,
-    version: int | None = None,
+    version: Which | None = None,
     mode: str = "rb",
 ) -> IO[Any]:
     """Get a file of a run back from the vault, every byte verified, and open it for reading.
@@ -306,13 +309,13 @@ def _restore(
     *,
     root: Path,
     replace: bool,
-    version: int | None,
+    version: Which | None,
     mode: str,
     announce: Callable[[str, int], None] | None,
 ) -> IO[Any]:
     from holdfast.connect import open_vault
-    from holdfast.protocol.messages import FileRef
     from holdfast.restoring.files import restore_file
+    from holdfast.restoring.versions import refer
 
     vault = open_vault(settings)
     try:
@@ -320,7 +323,7 @@ def _restore(
         entity = None if is_complete else settings.entity or vault.whoami().entity
         run = RunPath.parse(run_path, entity=entity, project=settings.project)
         if announce is not None:
-            [info] = vault.get_files(run, [FileRef(name=name, version=version)])
+            [info] = vault.get_files(run, [refer(name, version)])
             announce(info.digest.hex(), info.size)
             version = info.version
         return restore_file(vault, run, name, root=root, replace=replace, version=version, mode=mode)

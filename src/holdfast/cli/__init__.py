@@ -14,7 +14,10 @@ import click
 from holdfast.cli import _output
 from holdfast.errors import HoldfastError
 
-COMMANDS = ("cat", "login", "logout", "ls", "pull", "restore", "server", "status", "sync", "verify")
+COMMANDS = (
+    *("cat", "diff", "login", "logout", "ls", "pin", "pull", "put", "restore", "rm", "runs", "server"),
+    *("status", "sync", "verify", "versions"),
+)
 
 
 class _Commands(click.Group):

@@ -36,10 +36,10 @@ def command(path: str, *, versions: bool, as_json: bool) -> None:
         if len(parts) < 2:
             _show(list(_projects(now, *parts)), _project_row, (1,), as_json=as_json)
         elif len(parts) == 2:
-            _show(list(_runs(now, *parts)), _run_row, (3, 4), as_json=as_json)
+            _show(list(_runs(now, *parts)), run_row, (3, 4), as_json=as_json)
         else:
             files = _files(now, RunPath(*parts[:3]), parts[3:], versions=versions)
-            _show(files, _version_row if versions else _file_row, (0, 1), as_json=as_json)
+            _show(files, version_row if versions else _file_row, (0, 1), as_json=as_json)
 
 
 def _parts(path: str) -> list[str]:
@@ -80,12 +80,13 @@ def _files(now: Session, run: RunPath, names: list[str], *, versions: bool) -> l
 
 def _show(items: list[Any], row: Any, right: tuple[int, ...], *, as_json: bool) -> None:
     if as_json:
-        _output.data_json([_record(item) for item in items])
+        _output.data_json([record(item) for item in items])
     else:
         _output.table([row(item) for item in items], right=right)
 
 
-def _record(item: BaseModel) -> dict[str, Any]:
+def record(item: BaseModel) -> dict[str, Any]:
+    """Return a message as data for JSON, the digest of a file in hexadecimal."""
     record = item.model_dump(mode="json")
     if isinstance(item, FileInfo):
         record["digest"] = item.digest.hex()
@@ -100,7 +101,8 @@ def _project_row(item: ProjectInfo) -> list[str]:
     ]
 
 
-def _run_row(item: RunInfo) -> list[str]:
+def run_row(item: RunInfo) -> list[str]:
+    """Return the cells of a run: path, name, state, files, bytes, begin."""
     return [
         str(item.path),
         item.name,
@@ -120,7 +122,8 @@ def _file_row(item: FileInfo) -> list[str]:
     ]
 
 
-def _version_row(item: FileInfo) -> list[str]:
+def version_row(item: FileInfo) -> list[str]:
+    """Return the cells of a version: bytes, number, time, policy, digest, name."""
     return [
         _output.size_text(item.size),
         f"v{item.version}",
@@ -132,4 +135,6 @@ def _version_row(item: FileInfo) -> list[str]:
 
 
 def _mark(item: FileInfo) -> str:
-    return "" if item.fidelity is Fidelity.EXACT else f"  ({item.fidelity.value})"
+    marks = [] if item.fidelity is Fidelity.EXACT else [item.fidelity.value]
+    marks += ["pinned"] if item.pinned else []
+    return f"  ({', '.join(marks)})" if marks else ""

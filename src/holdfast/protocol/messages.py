@@ -101,6 +101,7 @@ class RunUpdate(Message):
     name: str | None = None
     notes: str | None = None
     tags: list[str] | None = None
+    group: str | None = None
     config: dict[str, Any] | None = None
     """Replaces the whole config."""
     summary: dict[str, Any] | None = None
@@ -127,6 +128,8 @@ class RunInfo(Message):
     tags: list[str] = []
     group: str | None = None
     job_type: str | None = None
+    user: str = ""
+    """Who made it."""
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     step: int | None = None
@@ -146,11 +149,29 @@ class RunInfo(Message):
 
 
 class RunPage(Message):
-    """Some runs, newest first."""
+    """Some runs, in the order asked for."""
 
     runs: list[RunInfo]
     next: str | None = None
     """Pass it as ``after`` to get what follows; None at the end."""
+    total: int | None = None
+    """How many runs match in all, if that was asked."""
+
+
+class RunQuery(Message):
+    """Asks for runs of a project by filters."""
+
+    filters: dict[str, Any] = {}
+    """In the form of MongoDB and W&B, such as ``{"config.lr": {"$gt": 0.1}}``; see `holdfast.vault.filters`."""
+    order: str = "-created_at"
+    """A field that filters have, or ``name``, behind ``+`` (the lowest first; also without a sign) or ``-``. Runs
+    without a value of it come last."""
+    after: str | None = None
+    """``next`` of the page before."""
+    limit: int = 100
+    """At most so many runs (up to 1,000)."""
+    count: bool = False
+    """Also count all runs that match."""
 
 
 class ProjectInfo(Message):
@@ -266,6 +287,8 @@ class FileRef(Message):
 
     name: FileName
     version: int | None = None
+    at: float | None = None
+    """Without a version: the one that was the newest at this time."""
 
 
 class FileInfo(Message):
@@ -282,6 +305,10 @@ class FileInfo(Message):
     fidelity: Fidelity
     policy: str
     splitter: str
+    attempt: int = 1
+    """Which start of the run it comes from (`RunInfo.attempts` counts them)."""
+    pinned: bool = False
+    """Kept until it is unpinned: neither thinning nor a retention rule takes it."""
 
 
 class FilePage(Message):
@@ -345,6 +372,13 @@ class Verified(Message):
 
     size_bytes: int
     """Of the frames."""
+
+
+class PinUpdate(Message):
+    """Pins versions (None in a ref: the newest), or unpins them."""
+
+    refs: list[FileRef] = Field(max_length=10_000)
+    pinned: bool = True
 
 
 class DeleteResult(Message):

@@ -38,10 +38,12 @@ if TYPE_CHECKING:
         LocateQuery,
         Manifest,
         PackReceipt,
+        PinUpdate,
         ProjectPage,
         ReadQuery,
         RunInfo,
         RunPage,
+        RunQuery,
         RunSpec,
         RunUpdate,
         Upload,
@@ -76,6 +78,13 @@ class Vault(Protocol):
 
     def list_runs(self, entity: str, project: str, *, after: str | None = None, limit: int = 100) -> RunPage:
         """Return runs of a project, newest first; an unknown project has none."""
+
+    def query_runs(self, entity: str, project: str, query: RunQuery) -> RunPage:
+        """Return the runs of a project that match filters, in an order; an unknown project has none.
+
+        Raises:
+            UsageError: A filter or the order means nothing; the message names the operator or field.
+        """
 
     def list_projects(
         self, entity: str | None = None, *, after: str | None = None, limit: int = 100
@@ -162,7 +171,7 @@ class Vault(Protocol):
         """Return the versions asked for, in that order. Raises `StoredFileNotFoundError` naming the first absent."""
 
     def list_versions(self, run: RunPath, name: str) -> list[FileInfo]:
-        """Return all versions of a file, newest first. Raises `StoredFileNotFoundError`."""
+        """Return all versions of a file, highest number first. Raises `StoredFileNotFoundError`."""
 
     def manifest(self, run: RunPath, ref: FileRef) -> Manifest:
         """Return the ordered chunk list of a version. Raises `StoredFileNotFoundError`."""
@@ -190,7 +199,17 @@ class Vault(Protocol):
             CorruptContentError: A frame is damaged or gone.
         """
 
-    # -- deleting
+    # -- keeping and deleting
+
+    def pin_versions(self, run: RunPath, update: PinUpdate) -> list[FileInfo]:
+        """Pin versions, so that they are kept until they are unpinned, or unpin them: all of them or none.
+
+        Returns:
+            The versions as they are now, in the order asked for.
+
+        Raises:
+            StoredFileNotFoundError: One is not there.
+        """
 
     def delete_files(self, run: RunPath, names: Sequence[str]) -> DeleteResult:
         """Put files (all their versions) into the trash: no longer listed or readable, their numbers not reused."""

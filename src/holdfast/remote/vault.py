@@ -24,10 +24,12 @@ from holdfast.protocol.messages import (
     LocateQuery,
     Manifest,
     PackReceipt,
+    PinUpdate,
     ProjectPage,
     ReadQuery,
     RunInfo,
     RunPage,
+    RunQuery,
     RunSpec,
     RunUpdate,
     Upload,
@@ -82,6 +84,10 @@ class RemoteVault:
     def list_runs(self, entity: str, project: str, *, after: str | None = None, limit: int = 100) -> RunPage:
         path = f"/projects/{quote(entity, safe='')}/{quote(project, safe='')}/runs"
         return self._get(RunPage, path, after=after, limit=limit)
+
+    def query_runs(self, entity: str, project: str, query: RunQuery) -> RunPage:
+        path = f"/projects/{quote(entity, safe='')}/{quote(project, safe='')}/runs/query"
+        return self._send(RunPage, "POST", path, query)
 
     def list_projects(
         self, entity: str | None = None, *, after: str | None = None, limit: int = 100
@@ -143,7 +149,11 @@ class RemoteVault:
     def verify(self, run: RunPath, query: ReadQuery) -> Verified:
         return self._send(Verified, "POST", f"{_of(run)}/verify", query)
 
-    # -- deleting
+    # -- keeping and deleting
+
+    def pin_versions(self, run: RunPath, update: PinUpdate) -> list[FileInfo]:
+        body = update.model_dump_json(exclude_unset=True).encode()
+        return self._parsed_infos(self._http.request("POST", f"{_API}{_of(run)}/files/pin", body=[body]))
 
     def delete_files(self, run: RunPath, names: Sequence[str]) -> DeleteResult:
         body = _NAMES.dump_json(list(names))

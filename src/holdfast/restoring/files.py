@@ -40,6 +40,8 @@ from holdfast.restoring.plan import Frame, plan_requests
 from holdfast.restoring.publish import Publisher
 from holdfast.restoring.report import FileResult, Outcome, RestoreProgress, RestoreReport
 from holdfast.restoring.task import FileTask
+from holdfast.restoring.versions import refer
+from holdfast.times import Which
 
 _PAGE = 10_000
 _BATCH_FILES = 10_000
@@ -132,7 +134,7 @@ def restore_file(
     *,
     root: Path,
     replace: bool = False,
-    version: int | None = None,
+    version: Which | None = None,
     mode: str = "rb",
     progress: RestoreProgress | None = None,
 ) -> IO[Any]:
@@ -144,7 +146,7 @@ def restore_file(
         name: The file's name within the run.
         root: As for `restore_files`.
         replace: As for `restore_files`.
-        version: The version; None for the newest.
+        version: The version, as `holdfast.restoring.versions.refer` takes it; None for the newest.
         mode: ``"rb"``, or ``"r"`` for text in UTF-8.
         progress: Counts while this runs.
 
@@ -161,7 +163,7 @@ def restore_file(
     """
     if mode not in _MODES:
         raise UsageError(f"A file cannot be restored with mode {mode!r}.", hint='Use "rb", or "r" for text.')
-    [info] = vault.get_files(run, [FileRef(name=name, version=version)])
+    [info] = vault.get_files(run, [refer(name, version)])
     report = restore_files(vault, run, [info], root=root, replace=replace, progress=progress)
     [result] = report.files
     if result.error is not None:

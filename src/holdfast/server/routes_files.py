@@ -16,9 +16,12 @@ from holdfast.protocol.messages import (
     FileRef,
     LocateQuery,
     Manifest,
+    PinUpdate,
     ReadQuery,
     Verified,
 )
+from holdfast.restoring.content import iter_content
+from holdfast.restoring.diffs import FileDiff, compare
 from holdfast.server.asking import RUN, CallersVault, Run
 from holdfast.server.bodies import MessageRoute
 from holdfast.server.slots import Slots
@@ -47,6 +50,11 @@ def files_router(slots: Slots) -> APIRouter:
         """Some versions, in the order asked for."""
         return vault.get_files(run, refs)
 
+    @router.post("/files/pin")
+    def pin_versions(vault: CallersVault, run: Run, update: PinUpdate) -> list[FileInfo]:
+        """Pin versions, or unpin them."""
+        return vault.pin_versions(run, update)
+
     @router.post("/files/delete")
     def delete_files(vault: CallersVault, run: Run, names: Annotated[list[str], Body()]) -> DeleteResult:
         """Put files into the trash."""
@@ -56,6 +64,14 @@ def files_router(slots: Slots) -> APIRouter:
     def list_versions(vault: CallersVault, run: Run, name: str) -> list[FileInfo]:
         """All versions of a file, newest first."""
         return vault.list_versions(run, name)
+
+    @router.get("/diff")
+    def diff(vault: CallersVault, run: Run, name: FileName, old: int, new: int | None = None) -> FileDiff:
+        """What differs between two versions of a file (without ``new``: the newest), if it is text line by line."""
+        refs = [FileRef(name=name, version=old), FileRef(name=name, version=new)]
+        before, after = vault.get_files(run, refs)
+        labels = f"{run}/{name} v{before.version}", f"{run}/{name} v{after.version}"
+        return compare(before, after, lambda info: b"".join(iter_content(vault, run, info)), labels=labels)
 
     @router.get("/manifest")
     def manifest(vault: CallersVault, run: Run, name: FileName, version: int | None = None) -> Manifest:

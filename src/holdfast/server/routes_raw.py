@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import mimetypes
 import re
+from datetime import UTC
+from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +17,7 @@ from holdfast.restoring.content import iter_content
 from holdfast.server.asking import RUN, CallersVault, Run
 from holdfast.server.slots import Slots
 from holdfast.server.streams import StreamAnswer
+from holdfast.times import last_moment, parse_time
 
 _TYPES = mimetypes.MimeTypes()
 _TEXT_ENDINGS = (
@@ -44,13 +47,12 @@ def raw_router(slots: Slots) -> APIRouter:
     @router.get("/raw/{name:path}", response_class=Response, name="raw")
     @router.head("/raw/{name:path}", response_class=Response, include_in_schema=False)
     async def raw(
-        vault: CallersVault, run: Run, name: FileName, request: Request, version: int | None = None
+        vault: CallersVault, run: Run, ref: Annotated[FileRef, Depends(_wanted)], request: Request
     ) -> Response:
-        """The content of a file at a version (without one: the newest)."""
-        ref = FileRef(name=name, version=version)
+        """The content of a file at a version, or as it was at a time; without either the newest."""
         [info] = await run_in_threadpool(vault.get_files, run, [ref])
         etag = f'"{info.digest.hex()}"'
-        headers = _headers(info, etag, is_fixed=version is not None)
+        headers = _headers(info, etag, is_fixed=ref.version is not None)
         if _matches(request.headers.get("if-none-match"), etag):
             return Response(status_code=304, headers=headers)
         wanted = request.headers.get("range")
@@ -69,6 +71,11 @@ def raw_router(slots: Slots) -> APIRouter:
         )
 
     return router
+
+
+async def _wanted(name: FileName, version: int | None = None, at: str | None = None) -> FileRef:
+    when = None if at is None else last_moment(parse_time(at, zone=UTC))
+    return FileRef(name=name, version=version, at=when)
 
 
 def _headers(info: FileInfo, etag: str, *, is_fixed: bool) -> dict[str, str]:

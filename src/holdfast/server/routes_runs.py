@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from holdfast.protocol.messages import Identity, ProjectPage, RunInfo, RunPage, RunSpec, RunUpdate
+from holdfast.protocol.messages import Identity, ProjectPage, RunInfo, RunPage, RunQuery, RunSpec, RunUpdate
 from holdfast.server.asking import RUN, CallersVault, Run
 from holdfast.server.bodies import MessageRoute
 
@@ -35,6 +35,12 @@ def list_runs(
 ) -> RunPage:
     """Runs of a project, newest first."""
     return vault.list_runs(entity, project, after=after, limit=limit)
+
+
+@router.post("/projects/{entity}/{project}/runs/query")
+def query_runs(vault: CallersVault, entity: str, project: str, query: RunQuery) -> RunPage:
+    """Runs of a project that match filters, in an order."""
+    return vault.query_runs(entity, project, query)
 
 
 @router.post("/runs")

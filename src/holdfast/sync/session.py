@@ -34,10 +34,10 @@ class Session:
     Args:
         vault: Where to store.
         run: The run; it must have been opened.
-        attempt: The attempt that the files come from.
+        attempt: The attempt that the files come from; None: the newest.
     """
 
-    def __init__(self, vault: Vault, run: RunPath, attempt: str) -> None:
+    def __init__(self, vault: Vault, run: RunPath, attempt: str | None) -> None:
         self.vault = vault
         self.run = run
         self._attempt = attempt

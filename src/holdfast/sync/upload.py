@@ -23,11 +23,11 @@ class Uploader:
     Args:
         vault: Where to store.
         run: The run, which this attempt has opened.
-        attempt: The attempt that the files come from.
+        attempt: The attempt that the files come from; None: the newest.
         progress: Counts what happens.
     """
 
-    def __init__(self, vault: Vault, run: RunPath, attempt: str, *, progress: Progress) -> None:
+    def __init__(self, vault: Vault, run: RunPath, attempt: str | None, *, progress: Progress) -> None:
         self._session = Session(vault, run, attempt)
         self._reader = Reader()
         self._prefixes = Prefixes(self._session)

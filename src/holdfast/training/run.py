@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Protocol, Self, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 
 from holdfast.errors import IncompleteError, UsageError
 from holdfast.names import check_file_name
@@ -31,6 +31,9 @@ from holdfast.training.saved import SavedFileHandle, SavedFiles, wait_for_stored
 from holdfast.training.synclog import SyncLog
 from holdfast.training.terminal import Terminal
 
+if TYPE_CHECKING:
+    from holdfast.times import Which
+
 _REGISTER_WAIT_S = 30.0
 _CAPTURE_WAIT_S = 10.0
 """How long the end of an offline run waits for what is captured, so that the directory can be moved away then."""
@@ -47,7 +50,7 @@ class Restorer(Protocol):
         *,
         root: Path,
         replace: bool,
-        version: int | None,
+        version: Which | None,
         mode: str,
         announce: Callable[[str, int], None] | None,
     ) -> IO[Any]:
@@ -218,7 +221,7 @@ class Run(Identity):
         replace: bool = False,
         root: str | os.PathLike[str] | None = None,
         *,
-        version: int | None = None,
+        version: Which | None = None,
         mode: str = "rb",
     ) -> IO[Any]:
         """Get a file of a run back from the vault, every byte verified. Waits for the network; writes nothing there.
@@ -228,15 +231,16 @@ class Run(Identity):
             run_path: ``entity/project/id``; None: this run, if it was resumed.
             replace: Overwrite a local file that has other content.
             root: The folder to restore to; None: `dir`.
-            version: An older version; None: the newest.
+            version: An older version: its number, or a time (a `datetime.datetime`, or text such as
+                ``"2026-11-22T18:00"``) for the one that was the newest then. None: the newest.
             mode: ``"rb"``, or ``"r"`` for text.
 
         Returns:
             The file, open for reading; its ``name`` is the path.
 
         Raises:
-            UsageError: Neither ``run_path`` nor a resumed run.
-            StoredFileNotFoundError: The run has no such file.
+            UsageError: Neither ``run_path`` nor a resumed run; or the version is no version.
+            StoredFileNotFoundError: The run has no such file, or the file no such version.
             TargetExistsError: There is a local file with other content and ``replace`` is False.
         """
         name = check_file_name(name)

@@ -27,6 +27,7 @@ from holdfast.errors import (
 from holdfast.protocol.messages import Commit, CommitEntry, CommitResult, CommittedVersion
 from holdfast.vault.catalog import content, files, uploads
 from holdfast.vault.foundation import Foundation
+from holdfast.vault.thinning import next_look
 
 
 @dataclass(slots=True)
@@ -233,6 +234,7 @@ class _Publishing:
     def _add(self, entry: CommitEntry, found: Content, state: files.FileState) -> None:
         state.last_version += 1
         number = state.last_version
+        state.thin_at = next_look(state.thin_at, entry.splitter, entry.policy, self._now)
         if self._leads(state):
             state.head, state.attempt = number, self._upload.attempt
             state.digest, state.size_bytes = entry.digest, entry.size

@@ -25,16 +25,18 @@ from holdfast.protocol.messages import (
     LocateQuery,
     Manifest,
     PackReceipt,
+    PinUpdate,
     ProjectPage,
     ReadQuery,
     RunInfo,
     RunPage,
+    RunQuery,
     RunSpec,
     RunUpdate,
     Upload,
     Verified,
 )
-from holdfast.vault import commits, deleting, ingest, reading, runs
+from holdfast.vault import commits, deleting, ingest, reading, run_queries, runs, thinning
 from holdfast.vault.blobs import Blobs, BlobSlice, open_blobs
 from holdfast.vault.catalog.engine import Catalog
 from holdfast.vault.catalog.migrating import migrate
@@ -159,7 +161,9 @@ class LocalVault:
 
     def update_run(self, run: RunPath, update: RunUpdate) -> RunInfo:
         """See `Vault.update_run`."""
-        return runs.update_run(self._ground, run, update)
+        info = runs.update_run(self._ground, run, update)
+        thinning.thin_due(self._ground)
+        return info
 
     def get_run(self, run: RunPath) -> RunInfo:
         """See `Vault.get_run`."""
@@ -168,6 +172,10 @@ class LocalVault:
     def list_runs(self, entity: str, project: str, *, after: str | None = None, limit: int = 100) -> RunPage:
         """See `Vault.list_runs`."""
         return runs.list_runs(self._ground, entity, project, after=after, limit=limit)
+
+    def query_runs(self, entity: str, project: str, query: RunQuery) -> RunPage:
+        """See `Vault.query_runs`."""
+        return run_queries.query_runs(self._ground, entity, project, query)
 
     def list_projects(
         self, entity: str | None = None, *, after: str | None = None, limit: int = 100
@@ -245,7 +253,11 @@ class LocalVault:
         """`read` for a server that can send parts of files: yields those as slices, each open until the next piece."""
         return reading.pieces(self._ground, run, query)
 
-    # -- deleting
+    # -- keeping and deleting
+
+    def pin_versions(self, run: RunPath, update: PinUpdate) -> list[FileInfo]:
+        """See `Vault.pin_versions`."""
+        return deleting.pin_versions(self._ground, run, update)
 
     def delete_files(self, run: RunPath, names: Sequence[str]) -> DeleteResult:
         """See `Vault.delete_files`."""

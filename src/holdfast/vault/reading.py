@@ -45,6 +45,7 @@ from holdfast.protocol.messages import (
     PackRange,
     ReadQuery,
 )
+from holdfast.times import at_utc
 from holdfast.vault.blobs import BlobSlice, read_out
 from holdfast.vault.catalog import content, files, runs
 from holdfast.vault.foundation import Foundation
@@ -93,7 +94,7 @@ def get_files(ground: Foundation, path: RunPath, refs: Sequence[FileRef]) -> lis
 
 def _get_files(connection: Connection, path: RunPath, refs: Sequence[FileRef]) -> list[FileInfo]:
     run = runs.need_run(connection, path)
-    return [info(row) for row in _find(connection, run.id, path, refs)]
+    return [info(row) for row in find(connection, run.id, path, refs)]
 
 
 def list_versions(ground: Foundation, path: RunPath, name: str) -> list[FileInfo]:
@@ -122,10 +123,12 @@ def info(row: files.VersionRow) -> FileInfo:
         fidelity=row.fidelity,
         policy=row.policy,
         splitter=row.splitter,
+        attempt=row.attempt,
+        pinned=bool(row.pinned),
     )
 
 
-def _find(
+def find(
     connection: Connection,
     run_pk: int,
     path: RunPath,
@@ -133,14 +136,17 @@ def _find(
     *,
     with_manifest: bool = False,
 ) -> list[files.VersionRow]:
+    """Return the rows of versions, in the order asked for. Raises `StoredFileNotFoundError`."""
     heads = files.find_heads(connection, run_pk, {ref.name for ref in refs}, with_manifest=with_manifest)
     found = []
     for ref in refs:
         row = heads.get(ref.name)
-        if row is not None and ref.version not in (None, row.number):
-            row = files.find_version(
-                connection, run_pk, ref.name, ref.version or 0, with_manifest=with_manifest
-            )
+        number = ref.version
+        if row is not None and number is None and ref.at is not None:
+            then = files.version_as_of(connection, run_pk, ref.name, ref.at)
+            number = 0 if then is None else then.number
+        if row is not None and number not in (None, row.number):
+            row = files.find_version(connection, run_pk, ref.name, number, with_manifest=with_manifest)
         if row is None:
             raise _absent(path, ref)
         found.append(row)
@@ -149,9 +155,14 @@ def _find(
 
 def _absent(path: RunPath, ref: FileRef) -> StoredFileNotFoundError:
     which = f"a file {ref.name!r}" if ref.version is None else f"version {ref.version} of a file {ref.name!r}"
+    if ref.version is None and ref.at is not None:
+        which += f" as of {at_utc(ref.at):%Y-%m-%d %H:%M:%S} UTC"
     return StoredFileNotFoundError(
         f"The run {path} has not {which}.",
-        details={"run": str(path), "name": ref.name, "version": ref.version},
+        hint=None
+        if (ref.version, ref.at) == (None, None)
+        else f"`holdfast versions {path} {ref.name}` lists those it has.",
+        details={"run": str(path), "name": ref.name, "version": ref.version, "at": ref.at},
     )
 
 
@@ -165,7 +176,7 @@ def manifest(ground: Foundation, path: RunPath, ref: FileRef) -> Manifest:
 
 def _manifest(connection: Connection, path: RunPath, ref: FileRef) -> Manifest:
     run = runs.need_run(connection, path)
-    [row] = _find(connection, run.id, path, [ref], with_manifest=True)
+    [row] = find(connection, run.id, path, [ref], with_manifest=True)
     [refs] = _expand(connection, run.domain_id, [bytes(row.manifest)])
     return Manifest(info=info(row), domain_key=run.domain_key, refs=encode_refs(refs))
 
@@ -196,7 +207,7 @@ def locate(ground: Foundation, path: RunPath, query: LocateQuery) -> ChunkMap:
 
 def _locate(connection: Connection, path: RunPath, query: LocateQuery, most: int) -> ChunkMap:
     run = runs.need_run(connection, path)
-    rows = _find(connection, run.id, path, query.refs, with_manifest=True)
+    rows = find(connection, run.id, path, query.refs, with_manifest=True)
     total = sum(row.chunks for row in rows)
     end = min(query.start + most, total)
     refs = _slice(connection, run.domain_id, rows, query.start, end)

@@ -31,7 +31,7 @@ _MAX_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """A run as the catalog has it."""
 
     row: rows.RunRow
@@ -42,10 +42,10 @@ class _Found:
 
 def open_run(ground: Foundation, user: str, spec: RunSpec) -> RunInfo:
     """See `Vault.open_run`."""
-    return _info(ground, ground.catalog.write(_open_run, spec, user, ground.clock()))
+    return run_info(ground, ground.catalog.write(_open_run, spec, user, ground.clock()))
 
 
-def _open_run(connection: Connection, spec: RunSpec, user: str, now: float) -> _Found:
+def _open_run(connection: Connection, spec: RunSpec, user: str, now: float) -> Found:
     path = spec.path
     known = rows.find_run(connection, path)
     if known is None and spec.resume is Resume.MUST:
@@ -144,14 +144,14 @@ def _add_attempt(
 
 def update_run(ground: Foundation, path: RunPath, update: RunUpdate) -> RunInfo:
     """See `Vault.update_run`."""
-    return _info(
+    return run_info(
         ground, ground.catalog.write(_update_run, path, update, ground.clock(), ground.limits.silence_s)
     )
 
 
 def _update_run(
     connection: Connection, path: RunPath, update: RunUpdate, now: float, silence_s: float
-) -> _Found:
+) -> Found:
     run = rows.need_run(connection, path)
     rows.lock_run(connection, run.id)
     attempts = rows.attempts_of(connection, [run.id])[run.id]
@@ -183,6 +183,7 @@ def _described(update: RunUpdate) -> dict[str, Any]:
         "name": _clean(update.name),
         "notes": _clean(update.notes),
         "tags": None if update.tags is None else json.dumps(update.tags),
+        "run_group": _clean(update.group),
     }
     return {column: value for column, value in given.items() if value is not None}
 
@@ -207,10 +208,10 @@ def _attempt_changes(update: RunUpdate, now: float) -> dict[str, Any]:
 
 def get_run(ground: Foundation, path: RunPath) -> RunInfo:
     """See `Vault.get_run`."""
-    return _info(ground, ground.catalog.read(_get_run, path))
+    return run_info(ground, ground.catalog.read(_get_run, path))
 
 
-def _get_run(connection: Connection, path: RunPath) -> _Found:
+def _get_run(connection: Connection, path: RunPath) -> Found:
     return _found(connection, rows.need_run(connection, path).id)
 
 
@@ -223,18 +224,22 @@ def list_runs(ground: Foundation, entity: str, project: str, *, after: str | Non
     found = ground.catalog.read(_list_runs, entity, project, before, limit + 1)
     page = found[:limit]
     return RunPage(
-        runs=[_info(ground, item) for item in page],
+        runs=[run_info(ground, item) for item in page],
         next=str(page[-1].row.id) if len(found) > limit else None,
     )
 
 
 def _list_runs(
     connection: Connection, entity: str, project: str, before: int | None, limit: int
-) -> list[_Found]:
-    found = rows.run_rows(connection, entity, project, before=before, limit=limit)
+) -> list[Found]:
+    return complete(connection, rows.run_rows(connection, entity, project, before=before, limit=limit))
+
+
+def complete(connection: Connection, found: Sequence[rows.RunRow]) -> list[Found]:
+    """Return runs with their attempts and totals, in the order of their rows."""
     ids = [row.id for row in found]
     attempts, totals = rows.attempts_of(connection, ids), rows.file_totals(connection, ids)
-    return [_Found(row, attempts[row.id], totals.get(row.id, (0, 0))) for row in found]
+    return [Found(row, attempts[row.id], totals.get(row.id, (0, 0))) for row in found]
 
 
 def list_projects(ground: Foundation, entity: str | None, *, after: str | None, limit: int) -> ProjectPage:
@@ -264,12 +269,13 @@ def check_limit(limit: int, most: int) -> int:
     return min(limit, most)
 
 
-def _found(connection: Connection, run_pk: int) -> _Found:
-    totals = rows.file_totals(connection, [run_pk]).get(run_pk, (0, 0))
-    return _Found(rows.run_row(connection, run_pk), rows.attempts_of(connection, [run_pk])[run_pk], totals)
+def _found(connection: Connection, run_pk: int) -> Found:
+    [found] = complete(connection, [rows.run_row(connection, run_pk)])
+    return found
 
 
-def _info(ground: Foundation, found: _Found) -> RunInfo:
+def run_info(ground: Foundation, found: Found) -> RunInfo:
+    """Return a run as a message."""
     row, now, silence_s = found.row, ground.clock(), ground.limits.silence_s
     outcome = outcome_of(found.attempts, now=now, silence_s=silence_s)
     ranks = newest_of_ranks(found.attempts)
@@ -284,6 +290,7 @@ def _info(ground: Foundation, found: _Found) -> RunInfo:
         tags=json.loads(row.tags),
         group=row.run_group,
         job_type=row.job_type,
+        user=row.created_by,
         config=json.loads(row.config),
         summary=json.loads(row.summary),
         step=row.step,

@@ -34,7 +34,10 @@ _INFO = (
     version.c.fidelity,
     version.c.policy,
     version.c.splitter,
+    version.c.attempt,
+    version.c.pinned,
 )
+_SET_LATER = ("deleted_at", "pinned")
 
 
 @dataclass(slots=True)
@@ -47,6 +50,8 @@ class FileState:
     attempt: int = 0
     digest: bytes = b""
     size_bytes: int = 0
+    thin_at: float | None = None
+    """When thinning is to look at it."""
 
 
 # ---------------------------------------------------------------- writing
@@ -54,24 +59,25 @@ class FileState:
 
 def lock_files(connection: Connection, run_pk: int, names: Collection[str]) -> dict[str, FileState]:
     """Return the files of these names, made where missing; other commits to them wait."""
-    found = _locked(connection, run_pk, names)
+    found = lock_known(connection, run_pk, names)
     missing = sorted(set(names) - found.keys())
     if missing:
         rows = [(run_pk, name) for name in missing]
         insert_rows(connection, (file.c.run_id, file.c.name), rows, ending=OR_IGNORE)
-        found.update(_locked(connection, run_pk, missing))
+        found.update(lock_known(connection, run_pk, missing))
     _read_heads(connection, list(found.values()))
     return found
 
 
-def _locked(connection: Connection, run_pk: int, names: Collection[str]) -> dict[str, FileState]:
+def lock_known(connection: Connection, run_pk: int, names: Collection[str]) -> dict[str, FileState]:
+    """Return those files that are there, their heads not read; whoever else changes them waits."""
     rows = connection.execute(
-        select(file.c.name, file.c.id, file.c.last_version, file.c.head)
+        select(file.c.name, file.c.id, file.c.last_version, file.c.head, file.c.thin_at)
         .where(file.c.run_id == run_pk, one_of(connection, file.c.name, names))
         .order_by(file.c.name)
         .with_for_update()
     )
-    return {row.name: FileState(row.id, row.last_version, row.head) for row in rows}
+    return {row.name: FileState(row.id, row.last_version, row.head, thin_at=row.thin_at) for row in rows}
 
 
 def _read_heads(connection: Connection, states: Sequence[FileState]) -> None:
@@ -106,20 +112,34 @@ def insert_versions(
     segments: Sequence[tuple[int, int, int]],
 ) -> None:
     """Insert versions, and the packs and segments that (file, number) refers to."""
-    columns = [column for column in version.c if column.name != "deleted_at"]
+    columns = [column for column in version.c if column.name not in _SET_LATER]
     insert_rows(connection, columns, [tuple(row[column.name] for column in columns) for row in versions])
     insert_rows(connection, list(version_pack.c), packs)
     insert_rows(connection, list(version_segment.c), segments)
 
 
 def move_heads(connection: Connection, states: Sequence[FileState]) -> None:
-    """Store the newest number and the head of files."""
+    """Store the newest number and the head of files, and when thinning is to look at them."""
     if states:
         connection.execute(
             update(file)
             .where(file.c.id == bindparam("file_pk"))
-            .values(last_version=bindparam("newest"), head=bindparam("at")),
-            [{"file_pk": state.id, "newest": state.last_version, "at": state.head} for state in states],
+            .values(last_version=bindparam("newest"), head=bindparam("at"), thin_at=bindparam("thin")),
+            [
+                {"file_pk": state.id, "newest": state.last_version, "at": state.head, "thin": state.thin_at}
+                for state in states
+            ],
+        )
+
+
+def pin_versions(connection: Connection, rows: Sequence[VersionRow], *, pinned: bool) -> None:
+    """Mark versions as pinned or not."""
+    if rows:
+        connection.execute(
+            update(version)
+            .where(version.c.file_id == bindparam("of"), version.c.number == bindparam("at"))
+            .values(pinned=int(pinned)),
+            [{"of": row.file_id, "at": row.number} for row in rows],
         )
 
 
@@ -200,6 +220,16 @@ def find_version(
     extra = (version.c.manifest,) if with_manifest else ()
     return connection.execute(
         _versions(run_pk, *extra).where(file.c.name == name, version.c.number == number)
+    ).one_or_none()
+
+
+def version_as_of(connection: Connection, run_pk: int, name: str, at: float) -> VersionRow | None:
+    """Return the version of a file that was the newest at a time, or None if it had none that is still there."""
+    return connection.execute(
+        _versions(run_pk)
+        .where(file.c.name == name, version.c.created_at <= at)
+        .order_by(version.c.attempt.desc(), version.c.number.desc())
+        .limit(1)
     ).one_or_none()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from holdfast.errors import RunNotFoundError
 from holdfast.names import RunPath
-from holdfast.vault.catalog.bulk import OR_IGNORE, AnyRow, insert_rows
+from holdfast.vault.catalog.bulk import OR_IGNORE, AnyRow, insert_rows, one_of
 from holdfast.vault.catalog.schema import attempt, domain, entity, file, project, run, version
 
 RunRow: TypeAlias = AnyRow
@@ -150,6 +150,11 @@ def _rows() -> Select[Any]:
 def run_row(connection: Connection, id_: int) -> RunRow:
     """Return all that is recorded of a run."""
     return connection.execute(_rows().where(run.c.id == id_)).one()
+
+
+def runs_by_id(connection: Connection, ids: Collection[int]) -> Sequence[RunRow]:
+    """Return all that is recorded of some runs, in any order."""
+    return connection.execute(_rows().where(one_of(connection, run.c.id, ids))).all()
 
 
 def run_rows(

@@ -262,7 +262,14 @@ file = Table(
     Column("name", Name, nullable=False),
     Column("last_version", Integer, nullable=False, server_default=text("0")),
     Column("head", Integer),
+    _time("thin_at", optional=True),
     UniqueConstraint("run_id", "name"),
+)
+Index(
+    "file_thin",
+    file.c.thin_at,
+    sqlite_where=file.c.thin_at.is_not(None),
+    postgresql_where=file.c.thin_at.is_not(None),
 )
 
 version = Table(
@@ -283,6 +290,7 @@ version = Table(
     Column("created_by", Name, nullable=False),
     _time("created_at"),
     _time("deleted_at", optional=True),
+    Column("pinned", SmallInteger, nullable=False, server_default=text("0")),
     Column("manifest", LargeBinary, nullable=False),
     Index("version_content", "domain_id", "digest"),
 )

@@ -171,10 +171,12 @@ def upgrade() -> None:
     sa.Column('name', _NAME, nullable=False),
     sa.Column('last_version', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('head', sa.Integer(), nullable=True),
+    sa.Column('thin_at', sa.Double(), nullable=True),
     sa.ForeignKeyConstraint(['run_id'], ['run.id'], ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('run_id', 'name')
     )
+    op.create_index('file_thin', 'file', ['thin_at'], unique=False, sqlite_where=sa.text('thin_at IS NOT NULL'), postgresql_where=sa.text('thin_at IS NOT NULL'))
     op.create_table('idempotency',
     sa.Column('run_id', _NUMBER, nullable=False),
     sa.Column('key', _NAME, nullable=False),
@@ -232,6 +234,7 @@ def upgrade() -> None:
     sa.Column('created_by', _NAME, nullable=False),
     sa.Column('created_at', sa.Double(), nullable=False),
     sa.Column('deleted_at', sa.Double(), nullable=True),
+    sa.Column('pinned', sa.SmallInteger(), server_default=sa.text('0'), nullable=False),
     sa.Column('manifest', sa.LargeBinary(), nullable=False),
     sa.ForeignKeyConstraint(['domain_id'], ['domain.id'], ondelete='RESTRICT'),
     sa.ForeignKeyConstraint(['file_id'], ['file.id'], ondelete='CASCADE'),
