@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, TypeAlias
 from sqlalchemy import ColumnElement, Connection
 
 from holdfast.errors import UsageError
-from holdfast.protocol.messages import RunPage, RunQuery
-from holdfast.vault.attempts import state_of
+from holdfast.protocol.messages import RunPage, RunQuery, RunState
+from holdfast.vault.attempts import outcome_of
 from holdfast.vault.catalog import run_scans
 from holdfast.vault.catalog import runs as rows
 from holdfast.vault.catalog.bulk import AnyRow
@@ -106,7 +106,7 @@ class _Question:
             after=None if self._after is None else (self._after[1], self._after[2]),
         )
         for row in walk:
-            if self._filter.matches(self._values(row).get):
+            if self._filter.matches(self._values(connection, row).get):
                 yield 1, getattr(row, by), row.id
 
     def _sorted(self, connection: Connection, project_id: int) -> list[Mark]:
@@ -115,7 +115,7 @@ class _Question:
         absent: list[Mark] = []
         columns = _columns({self._order.field, *fields_of(self._filter)})
         for row in run_scans.scan_runs(connection, project_id, columns, self._narrow):
-            values = self._values(row)
+            values = self._values(connection, row)
             if self._filter.matches(values.get):
                 value = values.get(self._order.field)
                 kind = rank(value)
@@ -139,16 +139,17 @@ class _Question:
             return run_scans.count_runs(connection, project_id, ())
         columns = _columns(fields_of(self._filter))
         found = run_scans.scan_runs(connection, project_id, columns, self._narrow)
-        return sum(self._filter.matches(self._values(row).get) for row in found)
+        return sum(self._filter.matches(self._values(connection, row).get) for row in found)
 
-    def _values(self, row: AnyRow) -> _Values:
-        return _Values(row, self._ground, self._now)
+    def _values(self, connection: Connection, row: AnyRow) -> _Values:
+        return _Values(connection, row, self._ground, self._now)
 
 
 class _Values:
     """The values of one run, parsed when they are looked at."""
 
-    def __init__(self, row: AnyRow, ground: Foundation, now: float) -> None:
+    def __init__(self, connection: Connection, row: AnyRow, ground: Foundation, now: float) -> None:
+        self._connection = connection
         self._row = row
         self._ground = ground
         self._now = now
@@ -162,11 +163,18 @@ class _Values:
             case "tags":
                 return self._dictionary("tags")
             case "state":
-                return str(state_of(row, now=self._now, silence_s=self._ground.limits.silence_s))
+                return self._state()
             case "duration":
                 return (row.heartbeat_at if row.ended_at is None else row.ended_at) - row.created_at
         value = getattr(row, field.column)
         return ABSENT if value is None else value
+
+    def _state(self) -> str:
+        """Return the state as of now: one of a run that was running follows from its attempts and their silence."""
+        if self._row.state != RunState.RUNNING:
+            return str(self._row.state)
+        attempts = rows.attempts_of(self._connection, [self._row.id])[self._row.id]
+        return str(outcome_of(attempts, now=self._now, silence_s=self._ground.limits.silence_s).state)
 
     def _dictionary(self, column: str) -> Any:
         if column not in self._parsed:
@@ -179,7 +187,7 @@ def _columns(fields: set[Field]) -> set[str]:
     columns = {field.column for field in fields}
     if "duration" in columns:
         columns = (columns - {"duration"}) | {"created_at", "heartbeat_at", "ended_at"}
-    return columns | ({"heartbeat_at"} if "state" in columns else set())
+    return columns
 
 
 def _dig(found: Any, key: str) -> Any:

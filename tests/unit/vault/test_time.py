@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import UploadNotFoundError
-from holdfast.protocol.messages import Identity, RunState, RunUpdate
+from holdfast.protocol.messages import Identity, RunQuery, RunState, RunUpdate
 from holdfast.vault import open_vault
 from holdfast.vault.blobs.memory import MemoryBlobs
 from tests.contract.storing import Source, commit, fetch, new_id, noise, open_run, spec
@@ -38,6 +38,8 @@ def test_a_run_that_went_silent_reads_as_crashed_until_it_speaks_again(vault, cl
     clock.now += 2
     assert vault.get_run(run).state is RunState.CRASHED
     assert vault.list_runs("me", "mnist").runs[0].state is RunState.CRASHED
+    assert len(vault.query_runs("me", "mnist", RunQuery(filters={"state": "crashed"})).runs) == 1
+    assert not vault.query_runs("me", "mnist", RunQuery(filters={"state": "running"})).runs
 
     assert vault.update_run(run, RunUpdate(attempt="attempt-1")).state is RunState.RUNNING
     vault.update_run(run, RunUpdate(state=RunState.FINISHED, exit_code=0))

@@ -94,8 +94,7 @@ def walk_runs(
 def narrowing(column: str, sign: str, operand: Any) -> ColumnElement[bool] | None:
     """Return a condition that holds for every run that a comparison holds for (and maybe for more), or None."""
     if column == "state" and sign == "$eq" and _is_text(operand):
-        known = ["crashed", "running"] if operand == "crashed" else [operand]
-        return run.c.state.in_(known)
+        return run.c.state.in_([operand, "running"])  # one that was running may be anything by now
     if column in _BY_TEXT and sign in ("$eq", "$in"):
         wanted = operand if sign == "$in" else [operand]
         return (
