@@ -2,8 +2,9 @@
 
 **How it works.** The ``write`` of the two stream objects that are ``sys.stdout`` and ``sys.stderr`` when the run begins is
 replaced; the objects stay what they are, so ``isatty``, ``fileno``, ``buffer`` and whoever holds them (logging handlers)
-notice nothing. In a notebook they are wrapped anew before each cell, since IPython puts its own back. Each finished line is in the file when ``write`` returns. What goes past Python's streams (bytes
-written to ``.buffer``, C libraries, child processes) is not seen.
+notice nothing. In a notebook they are wrapped anew before each cell, since IPython puts its own back. Each finished
+line is in the file when ``write`` returns. What goes past Python's streams (bytes written to ``.buffer``, C libraries,
+child processes) is not seen.
 
 **Invariants.**
 
