@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from typing import Any
 
 from figures import report
 from stage import GIB, Stage, curl, timed
@@ -19,6 +20,8 @@ import holdfast
 run = holdfast.init(project=sys.argv[1], id="upload")
 open("ready.txt", "w").write("x")
 holdfast.save("ready.txt", policy="now")[0].wait(60)
+tell(ready=True)
+wait_for_parent()
 start = clock()
 [saved] = holdfast.save(sys.argv[2], policy="now")
 saved.wait(120)
@@ -29,10 +32,23 @@ RESTORE = """
 import holdfast
 run, name, root = sys.argv[1:]
 holdfast.restore("ready.txt", run_path=run, root=root).close()  # imports what there is to import
+tell(ready=True)
+wait_for_parent()
 start = clock()
 holdfast.restore(name, run_path=run, root=root).close()
 tell(seconds=clock() - start)
 """
+
+
+def measured(stage: Stage, source: str, *arguments: object) -> Any:
+    """Run a training process up to what is timed, settle the machine as for a peer, and let it go on."""
+    with stage.trainer(source, *arguments) as trainer:
+        assert trainer.next()["ready"]
+        stage.settle()
+        trainer.go_on()
+        told = trainer.next()
+        trainer.end()
+        return told
 
 
 def main(stage: Stage) -> None:
@@ -46,8 +62,9 @@ def main(stage: Stage) -> None:
         stage.settle()
         up_peer.append(timed(lambda: curl("-T", file, f"{nginx.url}/{file.name}")))
 
-        stage.settle()
-        told = stage.train(UPLOAD, f"transfer{repeat}", file)  # a project of its own: nothing is known there
+        told = measured(
+            stage, UPLOAD, f"transfer{repeat}", file
+        )  # a project of its own: nothing is known there
         up.append(told["seconds"])
 
         target = stage.folder / "curled.bin"
@@ -57,8 +74,7 @@ def main(stage: Stage) -> None:
 
         root = stage.folder / "restored"
         root.mkdir()
-        stage.settle()
-        down.append(stage.train(RESTORE, told["run"], file.name, root)["seconds"])
+        down.append(measured(stage, RESTORE, told["run"], file.name, root)["seconds"])
         assert filecmp.cmp(file, root / file.name, shallow=False)
         shutil.rmtree(root)
 

@@ -6,6 +6,7 @@ import os
 import threading
 
 from holdfast.content.hashing import ContentHasher
+from holdfast.restoring.disk import start_writing
 
 _BLOCK_BYTES = 1 << 20
 _TURN_BYTES = 8 << 20
@@ -37,10 +38,13 @@ class ArrivingDigest:
                 self._arrived = end
 
     def hash_some(self, fd: int) -> None:
-        """Hash some of what can be, unless another thread is at it."""
+        """Hash some of what can be, and let the disk begin to write it, unless another thread is at it."""
         if self._hashing.acquire(blocking=False):
             try:
-                self._hash(fd, min(self._arrived, self._hashed + _TURN_BYTES))
+                start, end = self._hashed, min(self._arrived, self._hashed + _TURN_BYTES)
+                if end - start >= _TURN_BYTES:
+                    self._hash(fd, end)
+                    start_writing(fd, start, end - start)
             finally:
                 self._hashing.release()
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from blake3 import blake3
 
 BLOCK_BYTES = 4 << 20
+WRITE_BYTES = 256 << 10
+"""The most in one write: for more at once the page cache takes its largest pages, which may cost four times as much."""
 _THREADS_PAY_FROM = 1 << 20
 _START_WRITING = 2  # SYNC_FILE_RANGE_WRITE
 

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from holdfast.content.hashing import Bytes, content_digest
 from holdfast.protocol.messages import FileInfo
 from holdfast.restoring.digest import ArrivingDigest
-from holdfast.restoring.disk import start_writing
+from holdfast.restoring.disk import WRITE_BYTES
 from holdfast.restoring.folders import Folder, Folders, Parts
 from holdfast.rundir.processes import boot_name, host_name, process_is_alive, process_start
 from holdfast.sync.watch import PART_SUFFIX
@@ -39,7 +39,6 @@ _NAME = re.compile(
 _NAME_BYTES = 160
 _FOREIGN_IS_DEAD_AFTER_S = 24 * 3600.0
 _ABANDONED = "00000000-0-0"
-_WRITE_EARLY_FROM = 256 << 10
 _KEPT_OPEN_FROM = 4 << 20
 
 
@@ -103,8 +102,6 @@ class Part:
         """Write verified bytes."""
         with self._kept() as fd:
             _write_all(fd, offset, data)
-            if len(data) >= _WRITE_EARLY_FROM:
-                start_writing(fd, offset, len(data))
 
     def hash_some(self, arrived: ArrivingDigest) -> None:
         """Go on with the digest of what was written."""
@@ -182,7 +179,7 @@ class Part:
 def _write_all(fd: int, offset: int, data: Bytes) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(fd, view, offset)
+        written = os.pwrite(fd, view[:WRITE_BYTES], offset)
         view, offset = view[written:], offset + written
 
 

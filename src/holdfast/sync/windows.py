@@ -25,10 +25,7 @@ class Window:
 
     def __init__(self, pool: WindowPool) -> None:
         # Anonymous pages cost nothing until they are touched.
-        memory = mmap.mmap(-1, HEADROOM_BYTES + WINDOW_BYTES, flags=_PRIVATE)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        self.view = memoryview(memory)
+        self.view = memoryview(mmap.mmap(-1, HEADROOM_BYTES + WINDOW_BYTES, flags=_PRIVATE))
         self._pool = pool
         self._holders = 1
 

@@ -28,6 +28,7 @@ from holdfast.vault.blobs import BlobInfo, BlobSlice
 _INCOMING = "incoming"
 _PART_AGE_S = 24 * 3600
 _IOV_MAX = 1024
+_WRITE_BYTES = 256 << 10
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -133,8 +134,8 @@ class _Writer:
 
     def write(self, pieces: Sequence[Bytes]) -> None:
         with self._or_discard():
-            for at in range(0, len(pieces), _IOV_MAX):
-                _write_all(self._fd, [memoryview(piece).cast("B") for piece in pieces[at : at + _IOV_MAX]])
+            for views in _portions(pieces):
+                _write_all(self._fd, views)
 
     def commit(self) -> None:
         with self._or_discard():
@@ -164,6 +165,26 @@ class _Writer:
         if self._is_open:
             self._is_open = False
             os.close(self._fd)
+
+
+def _portions(pieces: Sequence[Bytes]) -> Iterator[list[memoryview]]:
+    """Yield the bytes of pieces in lists that are written at once.
+
+    More than `_WRITE_BYTES` at once would make the page cache take its largest pages, which may cost four times as much.
+    """
+    views: list[memoryview] = []
+    size = 0
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        while view:
+            part, view = view[: _WRITE_BYTES - size], view[_WRITE_BYTES - size :]
+            views.append(part)
+            size += len(part)
+            if size == _WRITE_BYTES or len(views) == _IOV_MAX:
+                yield views
+                views, size = [], 0
+    if views:
+        yield views
 
 
 def _write_all(fd: int, views: list[memoryview]) -> None:
