@@ -1,4 +1,4 @@
-"""The guide's promises S1-S13, S16-S18, S23, S27, S28, its own examples, against a real server, `as wandb`."""
+"""The guide's promises S1-S13, S16-S18, S21, S23 and S27-S29, its own examples, against a real server, `as wandb`."""
 
 from __future__ import annotations
 
@@ -276,6 +276,46 @@ for version, text in ((1, b"one"), (2, b"two"), (3, b"three"), (None, b"three"))
     assert got == text, (version, got)
 """
     assert guide(online, script) == {"file.txt": b"three"}
+
+
+_ASKED = {
+    "project": "asked",
+    "name": "brave-name",
+    "notes": "some notes",
+    "tags": ["one", "two"],
+    "group": "a-group",
+    "job_type": "eval",
+}
+
+
+@pytest.mark.parametrize("how", ["arguments", "variables"])
+def test_s29_arguments_and_variables_of_the_guide_have_their_counterparts(online, tmp_path, how):
+    elsewhere = tmp_path / "elsewhere"
+    if how == "arguments":
+        given = {**_ASKED, "entity": ENTITY, "id": "asked1", "dir": str(elsewhere), "config": {"lr": 0.1}}
+        start = f"run = wandb.init(mode='online', resume='never', settings={{'silent': True}}, **{given!r})\n"
+    else:
+        names = {"group": "RUN_GROUP", "tags": "TAGS"}
+        values = {**_ASKED, "tags": "one, two", "run_id": "asked1", "resume": "allow", "mode": "online"}
+        values |= {"dir": str(elsewhere), "silent": "true", "entity": ENTITY}
+        online.env |= {f"HOLDFAST_{names.get(key, key.upper())}": value for key, value in values.items()}
+        start = "run = wandb.init(config={'lr': 0.1})\n"
+    script = "Path(run.dir, 'f.txt').write_text('f'); print('dir', run.dir); wandb.finish()"
+
+    assert online.run(HEAD + start + script) == 0, online.output
+
+    assert f"dir {elsewhere}/holdfast/run-" in online.output
+    vault = online.vault()
+    run = vault.get_run(RunPath(ENTITY, "asked", "asked1"))
+    told = {key: getattr(run, key) for key in _ASKED}
+    vault.close()
+    assert told == _ASKED
+    assert run.config == {"lr": 0.1}
+
+    online.env |= {"HOLDFAST_MODE": "disabled"}
+    assert online.run(HEAD + "assert wandb.init(project='x').disabled and wandb.save('*') == []") == 0, (
+        online.output
+    )
 
 
 def test_the_same_works_embedded_without_any_server(machine):

@@ -23,6 +23,21 @@ def test_every_link_within_the_repository_leads_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_each_promise_has_its_row_and_its_proof():
+    rows = re.findall(
+        r"^\| S(\d+) \| .* \| (.*) \|$", (ROOT / "docs" / "promises.md").read_text(), re.MULTILINE
+    )
+    proofs = {
+        int(number): re.findall(r"\]\(\.\./(tests/[\w/]+\.py)#(test_\w+)\)", cell) for number, cell in rows
+    }
+
+    assert list(proofs) == list(range(1, 30))
+    assert [number for number, found in proofs.items() if not found] == [15]
+    for found in proofs.values():
+        for path, name in found:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)
+
+
 def test_the_architecture_names_every_room_and_no_other():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     table = text[text.index("| room |") : text.index("## Where to go")]
