@@ -37,7 +37,7 @@ check: $(VENV)/check-installed  ## Lint, types, layers and the quick tests (unde
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -n 3 -m 'not services and not e2e and not soak'
+	$(BIN)/pytest -q -n 3 --dist worksteal -m 'not services and not e2e and not soak'
 
 test: $(VENV)/test-installed services  ## Everything, with every real service, started on free loopback ports.
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ test: $(VENV)/test-installed services  ## Everything, with every real service, s
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -n 3 -m 'not soak'
+	$(BIN)/coverage run -m pytest -q -n 3 --dist worksteal -m 'not soak'
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=85
 
