@@ -83,6 +83,8 @@ def _show(items: list[Any], row: Any, right: tuple[int, ...], *, as_json: bool) 
         _output.data_json([record(item) for item in items])
     else:
         _output.table([row(item) for item in items], right=right)
+        if not items:
+            _output.note("Nothing is stored there. `holdfast ls` lists the projects, each as entity/project.")
 
 
 def record(item: BaseModel) -> dict[str, Any]:

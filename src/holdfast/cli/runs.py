@@ -42,6 +42,10 @@ def command(project: str | None, *, filters: str | None, order: str, limit: int,
         _output.data_json([info.model_dump(mode="json") for info in found])
     else:
         _output.table([run_row(info) for info in found], right=(3, 4))
+        if not found:
+            _output.note(
+                "No run is listed. `holdfast ls` lists the projects; name one: holdfast runs PROJECT"
+            )
     if more > 0:
         _output.note(f"{_output.count_text(more, 'run')} more; --limit shows them.")
 

@@ -99,3 +99,20 @@ def test_files_are_restored_by_version_and_as_of_a_time(shell, three):
     assert not (shell.cwd / "then" / "later.txt").exists()
     shell("pull", RUN, "--at", "2001-01-01", code=4)
     shell("pull", RUN, "--at", "noon", code=2)
+
+
+def test_an_id_alone_is_looked_for_in_every_project(shell):
+    shell.store({"a.txt": b"one\n"})
+
+    assert shell("cat", "a1b2c3d4", "a.txt").stdout == "one\n"
+    missing = shell("cat", "nobody", "a.txt", code=4).stderr
+    assert "No project of me has a run nobody" in missing
+    assert "holdfast ls me" in missing
+
+
+def test_where_nothing_is_listed_it_says_so(shell):
+    shell.store({"a.txt": b"one\n"})
+
+    assert "holdfast ls" in shell("ls", "mnist").stderr
+    assert "holdfast ls" in shell("runs", "me/other").stderr
+    assert shell.json("ls", "mnist") == []
